@@ -1,0 +1,1 @@
+"""The one place where Prefect, MLflow and DVC meet the steps."""

@@ -1,0 +1,1 @@
+"""What: one pure function of typed artifacts for each stage of a refresh."""

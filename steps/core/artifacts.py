@@ -1,0 +1,254 @@
+"""The nouns: what the stages of a refresh hand to each other.
+
+An artifact is a frozen value: a digest of its content, the folder that holds its bytes (relative to the
+workspace), and the counts that a reader asks for first. It is written into `record.json` and read back from it.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["train", "replay-only", "eval-only"]
+
+
+class Frozen(BaseModel):
+    """A value: equal by content, refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Artifact(Frozen):
+    """A value with a digest: the identity of the bytes or facts behind it."""
+
+    digest: str = Field(description="SHA-256 of the content, in hexadecimal; never of a path or a time")
+
+
+class TaskFacts(Frozen):
+    """The facts of one task, as `data/tasks.yaml` states them."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the task's name, also its folder")
+    role: Role = Field("train", description="train; replay-only: drawn as replay; eval-only: judged, never trained on")
+    contract: str = Field("documents", description="its Great Expectations suite: data/contracts/<contract>.json")
+    language: str = Field("en", description="ISO 639-1 code of documents that state none")
+    licence: str = Field("unknown", description="SPDX identifier of documents that state none")
+    licences: tuple[str, ...] = Field((), description="licences allowed; empty: any")
+    margin_nats: float | None = Field(None, gt=0, description="non-inferiority margin in nats/token; none: the gate's")
+
+
+class Batch(Artifact):
+    """One landing of a task, immutable: `data/landing/<task>/<name>/`."""
+
+    task: str
+    name: str
+    path: str
+    time: str = Field(description="when it landed, ISO 8601, UTC: the time of documents that state none")
+    removals: tuple[str, ...] = Field((), description="keys that this landing withdraws")
+
+
+class Landed(Artifact):
+    """The batches of one task that no accepted refresh has consumed, oldest first."""
+
+    task: TaskFacts
+    batches: tuple[Batch, ...]
+
+
+class Corpus(Artifact):
+    """The documents of one task's batches, in one schema: `<path>/documents.jsonl`."""
+
+    task: TaskFacts
+    path: str
+    num_landed: int = Field(description="records in the batches, readable or not")
+    num_documents: int
+    quarantined: dict[str, int] = Field(description="records set aside, by reason; kept in <path>/quarantine.jsonl")
+    withdrawn: tuple[str, ...] = Field((), description="keys withdrawn by the batches")
+
+
+class Segment(Artifact):
+    """One immutable piece of state, made by one refresh."""
+
+    path: str
+
+
+class State(Artifact):
+    """What accepted refreshes left, as a list of segments, oldest first."""
+
+    segments: tuple[Segment, ...] = ()
+
+
+class Index(State):
+    """Every document that accepted refreshes kept: key, task and content hash."""
+
+
+class Buffer(State):
+    """The replay buffer: documents that later refreshes may draw again."""
+
+    num_tokens: dict[str, int] = Field(default_factory=dict, description="tokens held, by task")
+
+
+class HoldoutState(State):
+    """Documents and items that no refresh trains on."""
+
+
+class Validation(Artifact):
+    """Hold-out items that planning, training and merging may look at: `<path>/<task>/validation.jsonl`."""
+
+    path: str
+    num_items: dict[str, int]
+
+
+class GateItems(Artifact):
+    """Hold-out items that only evaluate and gate may look at: `<path>/<task>/{anchor,fresh}.jsonl`."""
+
+    path: str
+    anchor: dict[str, int] = Field(description="items of the frozen set, by task")
+    fresh: dict[str, int] = Field(description="items of this refresh's batches, by task")
+    pooled: tuple[str, ...] = Field((), description="tasks whose fresh set was too small and is their anchor set")
+
+
+class Holdout(Artifact):
+    """What is held out, in two disjoint parts."""
+
+    path: str
+    state: HoldoutState
+    validation: Validation
+    gate: GateItems
+    held_out: dict[str, int] = Field(description="records of this attempt held out, by task")
+
+
+class Kept(Artifact):
+    """The documents that passed cleaning: `<path>/<task>/documents.jsonl`; the rest in `dropped.jsonl` beside it."""
+
+    path: str
+    tasks: tuple[TaskFacts, ...]
+    kept: dict[str, int]
+    dropped: dict[str, dict[str, int]] = Field(description="task -> reason -> records")
+    superseded: dict[str, int] = Field(description="records replaced by a later record of this attempt, by task")
+    stale: tuple[str, ...] = Field(description="keys superseded or withdrawn: out of the parent's buffer and index")
+    index: Index
+
+
+class Chosen(Artifact):
+    """The documents worth their tokens: `<path>/<task>/documents.jsonl`."""
+
+    path: str
+    tasks: tuple[TaskFacts, ...]
+    num_documents: dict[str, int]
+    num_tokens: dict[str, int]
+    stale: tuple[str, ...]
+
+
+class MixturePlan(Artifact):
+    """How many loss tokens each source gives. A source is `new/<task>` or `replay/<task>`."""
+
+    tokens: dict[str, int]
+    replay_share: float = Field(description="planned share of loss tokens that are replayed, 0..1")
+
+
+class TrainingSet(Artifact):
+    """Packed blocks in training order: `<path>/blocks.safetensors`."""
+
+    path: str
+    num_steps: int
+    blocks_per_step: int
+    block_tokens: int
+    planned: dict[str, int] = Field(description="loss tokens planned, by source")
+    achieved: dict[str, int] = Field(description="loss tokens that carry loss, by source")
+
+
+class Model(Artifact):
+    """A checkpoint folder that transformers loads; the digest is that of its weights and tokenizer."""
+
+    path: str
+    num_parameters: int
+    adapter: str | None = Field(None, description="folder of the adapter that was merged into it")
+
+
+class TrainingState(Artifact):
+    """What the next refresh's training continues from, beside the model."""
+
+    path: str | None = None
+
+
+class Trained(Artifact):
+    """What training made."""
+
+    model: Model
+    state: TrainingState
+    num_steps: int
+    history: str = Field(description="file with one JSON object per step: losses, learning rate, norms")
+
+
+class Score(Frozen):
+    """One task's mean over its items."""
+
+    loss_nats_per_token: float
+    bits_per_byte: float
+    num_items: int
+    num_documents: int
+    num_tokens: int
+
+
+class Report(Artifact):
+    """What a model scores: `<path>/items.jsonl` has one line per item."""
+
+    path: str
+    model: str = Field(description="digest of the model that was evaluated")
+    anchor: dict[str, Score]
+    fresh: dict[str, Score]
+    samples: dict[str, str] = Field(default_factory=dict, description="a short continuation per task")
+
+
+class MatrixRow(Frozen):
+    """One version's anchor losses (nats/token), by task; `trained` names the tasks that it was trained on."""
+
+    version: str
+    losses: dict[str, float]
+    trained: tuple[str, ...] = ()
+
+
+class History(Artifact):
+    """The accepted versions of the line, the base first."""
+
+    rows: tuple[MatrixRow, ...] = ()
+
+
+class Comparison(Frozen):
+    """One test of the gate."""
+
+    task: str
+    against: str = Field(description="champion, or the name of a pinned reference")
+    kind: Literal["non-inferiority", "superiority"]
+    outcome: Literal["pass", "fail", "undecided"]
+    change_nats: float = Field(description="mean paired change of loss, nats/token; negative is better")
+    low_nats: float = Field(description="lower end of the 95 % interval of the change")
+    high_nats: float = Field(description="upper end of the 95 % interval of the change")
+    margin_nats: float = Field(description="0 for superiority")
+    p_value: float
+    num_items: int
+    num_documents: int
+    reason: str
+
+
+class Verdict(Artifact):
+    """What the gate says, in words and numbers."""
+
+    outcome: Literal["pass", "fail", "undecided"]
+    reasons: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    row: MatrixRow = Field(description="the candidate's row of the matrix version x task")
+    baseline_row: MatrixRow
+    transfer: dict[str, float] = Field(description="average, learning accuracy, backward transfer, forgetting (of -loss)")
+
+
+class Version(Artifact):
+    """One state of the model line, with everything that belongs to it."""
+
+    name: str = Field(description="`base`, or the registry's number")
+    model: Model
+    training_state: TrainingState
+    buffer: Buffer
+    index: Index
+    holdout: HoldoutState
+    history: History
+    references: tuple[Model, ...] = Field((), description="pinned: the base and the oldest accepted version")
+    consumed: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="task -> batches consumed so far")

@@ -1,0 +1,49 @@
+"""Documents and hold-out items: the two kinds of row."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from steps.core.artifacts import Frozen
+from steps.core.shards import read_lines
+
+
+class Document(Frozen):
+    """One document of a task."""
+
+    key: str = Field(description="source plus address, object or path; stays when the content changes")
+    content_hash: str = Field(description="SHA-256 of the text, in hexadecimal")
+    text: str
+    task: str
+    source: str
+    language: str
+    time: str = Field(description="ISO 8601: of the source, or else of the batch")
+    licence: str
+    batch: str
+
+
+class Item(Frozen):
+    """One hold-out item: a document, or a passage of one."""
+
+    id: str = Field(description="SHA-256 of task, document and text, 16 hexadecimal digits")
+    task: str
+    document: str = Field(description="key of the document: items of one document are not independent")
+    text: str
+
+
+def content_hash(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_documents(folder: Path) -> Iterator[Document]:
+    """The documents of `<folder>/documents.jsonl`, in order."""
+    for row in read_lines(folder / "documents.jsonl"):
+        yield Document.model_construct(**row)
+
+
+def read_items(path: Path) -> list[Item]:
+    """The hold-out items of a file, in order."""
+    return [Item.model_construct(**row) for row in read_lines(path)]

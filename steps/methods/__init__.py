@@ -1,0 +1,1 @@
+"""Every method of every slot: `slot: {method: some-name}` in a recipe is `steps/methods/slot/some_name.py`."""

@@ -1,0 +1,58 @@
+# The two commands: `make refresh` and `make test`. Both set everything up; both are safe to call again.
+PYTHON ?= python3
+RECIPE ?= default
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup refresh land small-model test test-all check lint types layers format clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+setup: $(VENV)/.installed  ## .venv from the lock files
+
+$(VENV)/.installed: requirements.lock requirements-data.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "perennial needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+land: setup  ## land the sample workspace's text: the Python language, the libraries installed here, Wikipedia
+	@perennial land python-reference --from python:topics
+	@perennial land python-docs --from installed:pandas,scikit-learn
+	@perennial land wikipedia --from wikipedia:gensim
+
+refresh: setup land  ## the main job: one refresh of a real model on real text (RECIPE=tiny for a quick one)
+	perennial refresh $(RECIPE)
+
+small-model: setup  ## train the small base model that experiments use, at most 10 minutes, cached
+	perennial small-model
+
+test: setup  ## the tests, without the slow matrix
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## the tests with the slow matrix
+	$(BIN)/python -m pytest
+
+check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order
+	$(BIN)/python -m pytest -m "not slow and not pipeline"
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+layers:
+	$(BIN)/lint-imports --no-cache
+
+format: setup  ## mend the formatting
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what refreshes made here: models, runs, data; keeps the landings
+	rm -rf .perennial data/ingest data/split data/clean data/select data/plan data/mix data/train data/merge data/evaluate data/gate data/replay data/state data/inputs.json data/recipe.json data/ledger.jsonl

@@ -1,0 +1,322 @@
+"""The end of a refresh: register the candidate, judge whether it may serve, and write down why.
+
+The move of `champion` is the one moment in which a refresh becomes state. Whatever is written before it is found
+again after a crash; whatever comes after it is made good by `settle` at the next start.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.edge import data_docs, plots, versioning
+from pipelines.edge.home import Home
+from pipelines.edge.lineage import adopt
+from pipelines.edge.outcome import Kind, Outcome, TaskRow
+from pipelines.edge.registry import WEIGHTS, Registry, stage_folder
+from steps.core.artifacts import (
+    Buffer,
+    Corpus,
+    History,
+    HoldoutState,
+    Index,
+    Model,
+    Report,
+    Trained,
+    Verdict,
+    Version,
+)
+from steps.core.shards import digest_of, read_lines
+
+if TYPE_CHECKING:
+    from pipelines.edge.session import Session
+
+logger = logging.getLogger(__name__)
+SERVED = Path(__file__).parent / "served_model.py"
+CHECKED_ITEMS = 8
+TOLERANCE_NATS = 1e-4  # per token: the same weights read back, on the same device
+KINDS: dict[str, Kind] = {"pass": "accepted", "fail": "rejected", "undecided": "undecided"}
+
+
+def conclude(
+    do: "Session",
+    verdict: Verdict,
+    candidate: Model,
+    trained: Trained,
+    report: Report,
+    baseline: Report,
+    buffer: Buffer,
+    index: Index,
+    holdout: HoldoutState,
+) -> Outcome:
+    """Register the candidate, promote it if the gate passed it and nobody moved `champion`, and log everything.
+
+    Raises:
+        RuntimeError: the registered version, loaded back, does not score what was evaluated.
+    """
+    registry: Registry = do.registry
+    parent, kind, reasons = do.current_parent, KINDS[verdict.outcome], verdict.reasons
+    if kind != "rejected":
+        buffer, index, holdout = adopt(do.home, buffer), adopt(do.home, index), adopt(do.home, holdout)
+    version = _version(do, parent, candidate, trained, verdict, buffer, index, holdout)
+    hashes = versioning.add_landings(do.home.root, sorted(do.landings)) if do.folder == "data" else {}
+    number = _register(do, registry, version, trained, verdict, hashes)
+    _check_loads_back(do, registry.folder(number) / WEIGHTS, report)
+
+    serving = registry.champion()
+    if kind == "accepted" and serving not in {None if parent.name == "base" else parent.name, number}:
+        kind = "undecided"
+        reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
+    outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
+    _log(do, outcome, verdict, report, baseline, trained)
+    versioning.commit_stages(do.home.root)
+
+    registry.tag(number, "perennial.verdict", kind)
+    registry.move("candidate", number, f"attempt {do.attempt[:8]}")
+    if kind == "accepted" and serving != number:
+        promote(registry, number, serving, f"accepted by the gate, attempt {do.attempt[:8]}")
+    write_verdict(do.home, do.attempt, kind, number, parent.name, reasons, outcome)
+    do.tracker.end("FINISHED", {"perennial.verdict": kind, "perennial.version": number})
+    clean_up(do.home, registry)
+    return outcome
+
+
+def promote(registry: Registry, number: str, before: str | None, why: str) -> None:
+    """Make a version the champion; the one that served becomes `previous`."""
+    registry.move("champion", number, why)
+    registry.move("previous", before, why)
+
+
+def write_verdict(
+    home: Home, attempt: str, kind: str, number: str, parent: str, reasons: Sequence[str], outcome: Outcome | None
+) -> None:
+    """The ledger's line on an attempt."""
+    home.record(
+        "verdict",
+        attempt=attempt,
+        verdict=kind,
+        version=number,
+        parent=parent,
+        reasons=list(reasons),
+        outcome=outcome.model_dump(mode="json") if outcome else None,
+    )
+
+
+def settle(home: Home, registry: Registry) -> None:
+    """Write down a promotion that a crash cut off from its line in the ledger."""
+    number = registry.champion()
+    if number is None:
+        return
+    version = registry.get(number)
+    attempt = version.tags.get("perennial.attempt", "")
+    if attempt and home.judged(attempt) is None:
+        parent = version.tags.get("perennial.parent", "")
+        write_verdict(home, attempt, "accepted", number, parent, ["promoted before a crash"], None)
+        registry.client.set_terminated(version.tags["perennial.run"], "FINISHED")
+
+
+def clean_up(home: Home, registry: Registry) -> int:
+    """Apply the workspace's retention; returns the bytes freed."""
+    keep, everything = home.settings.retention, registry.versions()
+    champion = registry.champion()
+    pinned = {model.digest for model in registry.version(champion).references} if champion else set()
+    accepted = [v for v in everything if v.verdict == "accepted"]
+    others = [v for v in everything if v.verdict != "accepted"]
+    freed = 0
+    for version in accepted[keep.accepted :] + others[keep.rejected :]:
+        safe = version.aliases and set(version.aliases) & {"champion", "previous"}
+        if safe or version.tags.get("perennial.retired") or version.tags.get("perennial.weights") in pinned:
+            continue
+        freed += registry.retire(version.number)
+    return freed
+
+
+def _version(
+    do: "Session",
+    parent: Version,
+    candidate: Model,
+    trained: Trained,
+    verdict: Verdict,
+    buffer: Buffer,
+    index: Index,
+    holdout: HoldoutState,
+) -> Version:
+    rows = (*(parent.history.rows or (verdict.baseline_row,)), verdict.row)
+    references = parent.references if len(parent.references) > 1 else (*parent.references, candidate)
+    consumed = dict(parent.consumed)
+    for task, part in do.landings.items():
+        consumed[task] = (*consumed.get(task, ()), *(batch.name for batch in part.batches))
+    identity = [parent.digest, candidate.digest, buffer.digest, index.digest, holdout.digest, consumed]
+    return Version(
+        digest=digest_of(identity),
+        name=do.attempt[:8],
+        model=candidate,
+        training_state=trained.state,
+        buffer=buffer,
+        index=index,
+        holdout=holdout,
+        history=History(digest=digest_of([row.model_dump() for row in rows]), rows=rows),
+        references=references,
+        consumed=consumed,
+    )
+
+
+def _register(
+    do: "Session", registry: Registry, version: Version, trained: Trained, verdict: Verdict, hashes: dict[str, str]
+) -> str:
+    found = registry.find(do.attempt)
+    if found:
+        return found.number
+    staging = do.home.hidden / "staging" / do.attempt
+    adapter = do.home.root / trained.model.adapter if trained.model.adapter else None
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    stage_folder(staging, do.home.root / version.model.path, adapter, version, SERVED)
+    tags = {
+        "perennial.recipe": do.recipe.name,
+        "perennial.recipe_fingerprint": do.written.fingerprint(),
+        "perennial.source": source_revision(Path(__file__).parent),
+        "perennial.parent": do.current_parent.name,
+        "perennial.weights": version.model.digest,
+        "perennial.seed": str(do.recipe.seed),
+        "perennial.gate": verdict.outcome,
+        "perennial.verdict": "pending",
+        "perennial.run": do.tracker.run_id,
+        **{f"perennial.dvc.{task}": value for task, value in hashes.items()},
+    }
+    return registry.register(do.attempt, do.tracker.run_id, staging, tags)
+
+
+def _check_loads_back(do: "Session", folder: Path, report: Report) -> None:
+    """Score a few items with the registered weights: they must score what was evaluated."""
+    from steps.core.likelihood import score_texts
+
+    config = do.recipe.evaluate
+    rows = list(read_lines(do.home.root / report.path / "items.jsonl"))
+    texts = {row["id"]: row["text"] for row in rows[:CHECKED_ITEMS]}
+    scored = score_texts(
+        folder, list(texts.values()), config.item_tokens, config.batch_items, config.precision, do.device
+    )
+    for row, (nats, tokens, _) in zip(rows[:CHECKED_ITEMS], scored, strict=True):
+        if tokens != row["tokens"] or abs(nats - row["nats"]) / tokens > TOLERANCE_NATS:
+            raise RuntimeError(
+                f"the registered version, loaded back from {folder}, scores {nats / tokens:.5f} nats/token on item "
+                f"{row['id']}, evaluated at {row['nats'] / row['tokens']:.5f}; nothing was promoted"
+            )
+
+
+def _outcome(
+    do: "Session",
+    kind: Kind,
+    reasons: Sequence[str],
+    number: str,
+    verdict: Verdict,
+    report: Report,
+    baseline: Report,
+) -> Outcome:
+    import time
+
+    return Outcome(
+        kind=kind,
+        attempt=do.attempt,
+        parent=do.current_parent.name,
+        version=number,
+        reasons=tuple(reasons),
+        rows=tuple(task_rows(do, verdict, report, baseline)),
+        comparisons=verdict.comparisons,
+        samples={task: (baseline.samples.get(task, ""), text) for task, text in report.samples.items()},
+        run_id=do.tracker.run_id,
+        seconds=round(time.monotonic() - do.started, 1),
+    )
+
+
+def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report) -> list[TaskRow]:
+    """The table's lines, tasks in the order of `tasks.yaml`."""
+    kept, holdout, mixed = do.made["clean"], do.made["split"], do.made["mix"]
+    changes = {c.task: c for c in verdict.comparisons if c.against == "champion" and c.kind == "non-inferiority"}
+    rows = []
+    for task, facts in do.tasks.items():
+        corpus: Corpus | None = do.made.get(f"ingest/{task}")
+        before, after, change = baseline.anchor.get(task), report.anchor.get(task), changes.get(task)
+        sources = [source for source in mixed.achieved if source.split("/", 1)[1] == task]
+        rows.append(
+            TaskRow(
+                task=task,
+                role=facts.role,
+                before=before.loss_nats_per_token if before else None,
+                after=after.loss_nats_per_token if after else None,
+                change=change.change_nats if change else None,
+                low=change.low_nats if change else None,
+                high=change.high_nats if change else None,
+                num_items=after.num_items if after else 0,
+                planned_tokens=sum(mixed.planned.get(source, 0) for source in sources),
+                achieved_tokens=sum(mixed.achieved[source] for source in sources),
+                replayed=bool(sources) and all(source.startswith("replay/") for source in sources),
+                landed=corpus.num_landed if corpus else 0,
+                kept=kept.kept.get(task, 0),
+                held_out=holdout.held_out.get(task, 0),
+                dropped=kept.dropped.get(task, {}),
+                quarantined=corpus.quarantined if corpus else {},
+                superseded=kept.superseded.get(task, 0),
+            )
+        )
+    return rows
+
+
+def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, baseline: Report, trained: Trained) -> None:
+    """Everything that a person looks for in the MLflow run."""
+    tracker, root, made = do.tracker, do.home.root, do.made
+    for name, scores in (("before", baseline), ("after", report)):
+        for task, score in scores.anchor.items():
+            tracker.metrics({f"evaluate/{name}_loss_{task}": score.loss_nats_per_token})
+            tracker.metrics({f"evaluate/{name}_bits_per_byte_{task}": score.bits_per_byte})
+    history = list(read_lines(root / trained.history))
+    tracker.table("lineage/stages.json", {name: artifact.digest for name, artifact in made.items()})
+    rows = (*(do.current_parent.history.rows or (verdict.baseline_row,)), verdict.row)
+    tracker.figures(
+        {
+            "training_loss": plots.losses(history),
+            "holdout_change": plots.holdout_change(verdict),
+            "matrix": plots.matrix(rows),
+            "mixture": plots.mixture(made["mix"].planned, made["mix"].achieved),
+        }
+    )
+    tracker.table("verdict.json", verdict.model_dump(mode="json"))
+    tracker.table("outcome.json", outcome.model_dump(mode="json"))
+    records = {f"records/{path.parent.relative_to(root / do.folder)}": path for path in _records(root / do.folder)}
+    tracker.files({"lineage": root / do.folder / "inputs.json", **records})
+    tracker.table("lineage/recipe.json", do.written.dump())
+    for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
+        tracker.files({"lineage": root / name})
+    for task in do.landings:
+        tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
+    corpora = {task: made[f"ingest/{task}"] for task in do.landings}
+    tracker.files({"data-docs": data_docs.render(root, corpora)})
+
+
+def _records(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/record.json")) + sorted(folder.glob("*/*/record.json"))
+
+
+def source_revision(folder: Path) -> str:
+    """The Git revision of our own source, `-dirty` if it was changed, or else the version of the package."""
+    import subprocess
+    from importlib.metadata import version
+
+    git = shutil.which("git")
+    if git:
+        words = [git, "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+        found = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return version("perennial")
+
+
+def read_outcome(event: dict[str, Any]) -> Outcome:
+    """The outcome that a ledger's line holds."""
+    if event.get("outcome"):
+        return Outcome.model_validate_json(json.dumps(event["outcome"]))
+    return Outcome(
+        kind=event["verdict"], attempt=event["attempt"], version=event["version"], reasons=tuple(event["reasons"])
+    )

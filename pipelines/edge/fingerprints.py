@@ -1,0 +1,102 @@
+"""What decides an artifact: its stage's source, the methods it names, the libraries behind its numbers."""
+
+import ast
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from steps.core.artifacts import Artifact
+from steps.core.method import Method
+from steps.core.shards import digest_of
+
+STEPS = Path(__file__).parent.parent.parent / "steps"
+LIBRARIES = {  # import name -> distribution; only those that can change a number
+    "torch": "torch",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "peft": "peft",
+    "accelerate": "accelerate",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "great_expectations": "great_expectations",
+}
+
+
+def _file_of(module: str) -> Path | None:
+    base = STEPS.parent.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.exists():
+            return path
+    return None
+
+
+@cache
+def _read(path: Path) -> tuple[str, frozenset[str]]:
+    """A module's syntax tree as text, without docstrings, and the names of the modules that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{name.name}" for name in node.names)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree, annotate_fields=False), frozenset(imported)
+
+
+def methods_in(value: Any) -> list[str]:
+    """The modules of all methods in a section, however deep."""
+    if isinstance(value, Method):
+        return [type(value).__module__] + [
+            m for name in type(value).model_fields for m in methods_in(getattr(value, name))
+        ]
+    if isinstance(value, BaseModel):
+        return [m for name in type(value).model_fields for m in methods_in(getattr(value, name))]
+    if isinstance(value, Mapping):
+        return [m for part in value.values() for m in methods_in(part)]
+    if isinstance(value, list | tuple):
+        return [m for part in value for m in methods_in(part)]
+    return []
+
+
+def code_digest(modules: Iterable[str]) -> str:
+    """Digest of the source below `steps/` that these modules reach, and of the libraries behind its numbers.
+
+    A comment, a docstring or a line break changes nothing; a build label (`+cpu`) does not either.
+    """
+    waiting, sources, libraries = sorted(set(modules)), {}, set()
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(module)
+        if path is None or module in sources or not module.startswith("steps"):
+            continue
+        sources[module], imported = _read(path)
+        waiting.extend(name for name in imported if name.startswith("steps."))
+        libraries.update(name.split(".")[0] for name in imported if name.split(".")[0] in LIBRARIES)
+    return digest_of({"sources": sources, "libraries": {name: _version(LIBRARIES[name]) for name in sorted(libraries)}})
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution).split("+")[0]
+    except PackageNotFoundError:
+        return "none"
+
+
+def digests_in(value: Any) -> Any:
+    """The content digests of a step's arguments, in their shape."""
+    if isinstance(value, Artifact):
+        return value.digest
+    if isinstance(value, Mapping):
+        return {str(key): digests_in(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [digests_in(part) for part in value]
+    raise TypeError(f"a step takes artifacts, found {type(value).__name__}")

@@ -1,0 +1,50 @@
+"""How a refresh ended: a value, shown as one table."""
+
+from typing import Literal
+
+from steps.core.artifacts import Comparison, Frozen, Role
+
+Kind = Literal["accepted", "rejected", "undecided", "unchanged"]
+EXIT_CODES: dict[str, int] = {"accepted": 0, "unchanged": 0, "rejected": 10, "undecided": 11}
+
+
+class TaskRow(Frozen):
+    """One task's line of the table. Losses are in nats/token on the anchor hold-out; counts are records."""
+
+    task: str
+    role: Role
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    num_items: int = 0
+    planned_tokens: int = 0
+    achieved_tokens: int = 0
+    replayed: bool = False
+    landed: int = 0
+    kept: int = 0
+    held_out: int = 0
+    dropped: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
+    superseded: int = 0
+
+
+class Outcome(Frozen):
+    """The end of one refresh."""
+
+    kind: Kind
+    attempt: str = ""
+    parent: str = ""
+    version: str | None = None
+    reasons: tuple[str, ...] = ()
+    rows: tuple[TaskRow, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    samples: dict[str, tuple[str, str]] = {}
+    run_id: str = ""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 accepted or nothing new, 10 rejected, 11 undecided."""
+        return EXIT_CODES[self.kind]

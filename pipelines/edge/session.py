@@ -1,0 +1,337 @@
+"""What a score runs on: it gives each step its folder, keeps its record, and skips what is already made."""
+
+import functools
+import os
+import shutil
+import time
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from pipelines.edge import landing
+from pipelines.edge.fingerprints import code_digest, digests_in, methods_in
+from pipelines.edge.home import Home
+from pipelines.edge.orchestration import as_task
+from pipelines.edge.outcome import Outcome
+from pipelines.recipe import Recipe
+from steps.core.artifacts import Artifact, Frozen, Landed, Model, Version
+from steps.core.shards import digest_of, write_atomic, write_json
+from steps.core.workspace import Workspace
+
+P = ParamSpec("P")
+Section = TypeVar("Section", bound=BaseModel)
+Made = TypeVar("Made", bound=Artifact)
+
+RESUMES = {"train"}  # goes on from its checkpoints if the same work was interrupted
+KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
+Progress = Callable[[str, int, int, str], None]  # stage, done, total, what is counted
+
+
+class Inputs(Frozen):
+    """`data/inputs.json`: everything that a run reads, by content. Every stage of `dvc.yaml` depends on it."""
+
+    attempt: str
+    parent: Version
+    landed: dict[str, Landed]
+    recipe: dict[str, Any] = Field(description="the recipe with every `auto` replaced by what was used")
+    written: Recipe = Field(description="the recipe as its file has it")
+    code: dict[str, str]
+
+
+class Record(Frozen, Generic[Made]):
+    """`record.json`: identity only. It is written last, so its presence means that the stage is made."""
+
+    stage: str
+    fingerprint: str
+    artifact: Made
+
+
+class Stopped(Exception):
+    """`perennial step` has made the stage that it was asked for."""
+
+
+class Session:
+    """One attempt. `do(step, section, *artifacts)` runs a step, or reads back what it made before."""
+
+    def __init__(
+        self,
+        home: Home,
+        recipe: Recipe,
+        *,
+        prefect: bool = True,
+        track: bool = True,
+        only: str | None = None,
+        task: str | None = None,
+        inputs: Inputs | None = None,
+        folder: str = "data",
+        again: bool = False,
+        everything: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.home = home
+        self.prefect = prefect
+        self.again = again
+        self.folder = folder
+        self.started = time.monotonic()
+        self.made: dict[str, Any] = {}
+        self.settings = home.settings
+        self.device = choose_device(self.settings.device)
+        self.written = recipe
+        self.recipe = Recipe.model_validate(inputs.recipe) if inputs else resolve_auto(recipe, self.device)
+        self.tasks = landing.load_tasks(home.root)
+        self._track = track
+        self._only, self._task, self._everything, self._reached = only, task, everything, False
+        self._inputs = inputs
+        self._progress = progress or (lambda stage, done, total, what: None)
+
+    @property
+    def title(self) -> str:
+        """What the flow run and the MLflow run are called."""
+        return f"{self.settings.name} {self.recipe.name}"
+
+    @functools.cached_property
+    def registry(self) -> Any:
+        """The model registry, opened at first use (MLflow takes seconds to import)."""
+        from pipelines.edge.registry import Registry
+
+        return Registry(self.home)
+
+    @functools.cached_property
+    def tracker(self) -> Any:
+        """The MLflow run of this attempt, opened at first use."""
+        from pipelines.edge.tracking import Tracker
+
+        tracker = Tracker(self.home, self.attempt, self.title, {"perennial.recipe": self.recipe.name})
+        tracker.params({"recipe": self.recipe.dump(), "parent": self.current_parent.name, "attempt": self.attempt})
+        return tracker
+
+    def parent(self) -> Version:
+        """The champion and all that belongs to it; before the first refresh the base model, the rest empty."""
+        self.current_parent = self._inputs.parent if self._inputs else self.current()
+        return self.current_parent
+
+    def current(self) -> Version:
+        """The version that the next refresh starts from."""
+        from pipelines.edge.lineage import base_of
+
+        number = self.registry.champion()
+        if number is None:
+            return base_of(self.home, self.recipe.base)
+        version: Version = self.registry.version(number)
+        return version
+
+    def landed(self, parent: Version) -> dict[str, Landed]:
+        """The batches that no accepted refresh has consumed, by task; nothing if no task to train on has any."""
+        if self._inputs:
+            self.attempt, found = self._inputs.attempt, self._inputs.landed
+        else:
+            found = pending(self.home, parent)
+            self.attempt = attempt_of(self.home, parent, self.written, found, again=self.again)
+        if not any(part.task.role == "train" for part in found.values()):
+            return {}
+        self.landings = found
+        self._write_inputs(parent, found)
+        if self._only == "inputs":
+            raise Stopped
+        if self._only == "ingest" and self._task:
+            if self._task not in found:
+                raise Stopped  # its folder is empty, and made
+            return {self._task: found[self._task]}
+        return found
+
+    def _write_inputs(self, parent: Version, found: dict[str, Landed]) -> None:
+        code = {word: code_digest([f"steps.{word}"]) for word in Recipe.model_fields if (word in STAGES)}
+        inputs = Inputs(
+            attempt=self.attempt,
+            parent=parent,
+            landed=found,
+            recipe=self.recipe.dump(),
+            written=self.written,
+            code=code,
+        )
+        write_json(self._path("inputs.json"), inputs.model_dump(mode="json"))
+        for task in self.tasks:
+            if task not in found:  # nothing of this task in this attempt: an empty folder, whoever looks
+                empty = self._path("ingest", task)
+                shutil.rmtree(empty, ignore_errors=True)
+                write_atomic(empty / "record.json", "{}\n")
+
+    def __call__(
+        self,
+        step: Callable[Concatenate[Workspace, Section, P], Made],
+        section: Section,
+        *artifacts: P.args,
+        **none: P.kwargs,
+    ) -> Made:
+        """Run a step in its folder and write its record; if the record is there already, read it back."""
+        stage = step.__name__
+        if self._only and self._reached and stage != self._only:
+            raise Stopped
+        folder = self._path(stage, *self._inside(stage, artifacts))
+        modules = [step.__module__, *methods_in(section)]
+        code = code_digest(modules)
+        identity = [stage, self.recipe.seed, section.model_dump(mode="json"), digests_in(artifacts), code]
+        fingerprint = digest_of(identity)
+        made = self._recorded(step, folder, fingerprint)
+        wanted = self._only == stage and (self._task is None or self._task == folder.name)
+        self._reached = self._reached or wanted
+        if made is None:
+            if self._only and not wanted and not self._everything:
+                raise ValueError(
+                    f"step {self._only}: {stage} comes first and is not made; run `perennial step {stage}`"
+                )
+            made = self._run(step, section, artifacts, folder, fingerprint, code)
+        self._note(stage, folder, made)
+        return made
+
+    def _inside(self, stage: str, artifacts: tuple[Any, ...]) -> tuple[str, ...]:
+        first = artifacts[0] if artifacts else None
+        if isinstance(first, Landed):
+            return (first.task.name,)
+        return (first.digest[:16],) if stage in KEEPS and isinstance(first, Model) else ()
+
+    def _path(self, *parts: str) -> Path:
+        return self.home.root.joinpath(self.folder, *parts)
+
+    def _recorded(self, step: Callable[..., Made], folder: Path, fingerprint: str) -> Made | None:
+        kind = typing.get_type_hints(step)["return"]
+        try:
+            text = (folder / "record.json").read_text(encoding="utf-8")
+            record = TypeAdapter(Record[kind]).validate_json(text)
+        except (FileNotFoundError, ValueError):
+            return None
+        if record.fingerprint != fingerprint or not self._present(record.artifact):
+            return None
+        made: Made = record.artifact
+        return made
+
+    def _present(self, artifact: Artifact) -> bool:
+        models = [part for part in (artifact, getattr(artifact, "model", None)) if isinstance(part, Model)]
+        return all(any((self.home.root / model.path).glob("*.safetensors")) for model in models)
+
+    def _run(
+        self,
+        step: Callable[..., Made],
+        section: BaseModel,
+        artifacts: tuple[Any, ...],
+        folder: Path,
+        fingerprint: str,
+        code: str,
+    ) -> Made:
+        stage = step.__name__
+        marker = folder / ".fingerprint"
+        same = marker.exists() and marker.read_text(encoding="utf-8") == fingerprint
+        if stage not in KEEPS and not (stage in RESUMES and same):
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "record.json").unlink(missing_ok=True)
+        if stage in RESUMES:
+            write_atomic(marker, fingerprint)
+        workspace = Workspace(
+            root=self.home.root,
+            path=folder,
+            seed=self.recipe.seed,
+            code=code,
+            device=self.device,
+            report=self._report,
+            progress=functools.partial(self._progress, stage),
+        )
+        self._progress(stage, 0, 0, folder.name)
+        title = stage if folder.name == stage else f"{stage} {folder.name}"
+        made = as_task(stage, title, lambda: step(workspace, section, *artifacts), prefect=self.prefect)
+        marker.unlink(missing_ok=True)
+        record = {"stage": stage, "fingerprint": fingerprint, "artifact": made.model_dump(mode="json")}
+        write_json(folder / "record.json", record)
+        return made
+
+    def _report(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._track:
+            self.tracker.metrics(metrics, step)
+
+    def _note(self, stage: str, folder: Path, made: Artifact) -> None:
+        key = stage if folder.name == stage else f"{stage}/{folder.name}"
+        first = key not in self.made
+        self.made[key] = made
+        if self._track and first:
+            from pipelines.edge.tracking import artifact_path
+
+            self.tracker.stage(stage, key, artifact_path(made), made.digest, made)
+        if self._only == stage and self._task == folder.name:
+            raise Stopped
+
+    def abandon(self, status: str) -> None:
+        """End the MLflow run, if it was opened, as FAILED or KILLED; the next run of the attempt goes on with it."""
+        if "tracker" in self.__dict__:
+            self.tracker.end(status)
+
+    def unchanged(self, parent: Version) -> Outcome:
+        """Nothing new has landed: nothing is trained or registered."""
+        reason = "nothing new has landed since the last accepted refresh"
+        seconds = time.monotonic() - self.started
+        return Outcome(kind="unchanged", parent=parent.name, version=parent.name, reasons=(reason,), seconds=seconds)
+
+    def conclude(self, *artifacts: Any) -> Outcome:
+        """Register the candidate, and promote it if the gate passed it."""
+        if self._only and self._only != "conclude":
+            raise Stopped
+        from pipelines.edge.conclude import conclude
+
+        self._progress("conclude", 0, 0, "register")
+        work = functools.partial(conclude, self, *artifacts)
+        return as_task("conclude", "conclude", work, prefect=self.prefect)
+
+
+STAGES = ("ingest", "split", "clean", "select", "plan", "mix", "train", "merge", "evaluate", "gate", "replay")
+
+
+def pending(home: Home, parent: Version) -> dict[str, Landed]:
+    """What waits, by task in the order of `tasks.yaml`: batches neither consumed, held nor discarded."""
+    aside = home.held()
+    found = {}
+    for name, facts in landing.load_tasks(home.root).items():
+        consumed = set(parent.consumed.get(name, ()))
+        batches = tuple(
+            batch
+            for batch in landing.batches(home.root, name)
+            if batch.name not in consumed and (name, batch.name) not in aside
+        )
+        if batches:
+            digest = digest_of([facts.model_dump(mode="json"), [batch.digest for batch in batches]])
+            found[name] = Landed(digest=digest, task=facts, batches=batches)
+    return found
+
+
+def attempt_of(home: Home, parent: Version, recipe: Recipe, found: Mapping[str, Landed], *, again: bool) -> str:
+    """The identity of an attempt: parent, recipe and batches; `again` makes a new one of a judged one."""
+    facts = [parent.name, parent.digest, recipe.fingerprint(), {task: part.digest for task, part in found.items()}]
+    attempt = digest_of(facts)[:32]
+    if again:
+        repeats = sum(event["event"] == "verdict" and event["attempt"].startswith(attempt) for event in home.ledger())
+        return f"{attempt}-{repeats + 1}" if repeats else attempt
+    return attempt
+
+
+def choose_device(wanted: str) -> str:
+    """`cuda` if there is a GPU and it is not refused, else `cpu`."""
+    if wanted != "auto":
+        return wanted
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_auto(recipe: Recipe, device: str) -> Recipe:
+    """The recipe with every `auto` replaced by what this device is good at."""
+    from steps.train import resolve_precision
+
+    sections = {}
+    for word in ("train", "evaluate"):
+        section = getattr(recipe, word)
+        if section.precision == "auto":
+            sections[word] = section.model_copy(update={"precision": resolve_precision("auto", device)})
+    return recipe.model_copy(update=sections)

@@ -1,0 +1,97 @@
+"""DVC: the bytes of each task's landings and of every data stage."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _repository(root: Path) -> Iterator[Any]:
+    """The workspace's DVC repository, made at first use, its chatter silenced."""
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.repo import Repo
+
+    root = root.resolve()
+    if not (root / ".dvc").is_dir():
+        in_git = _top_of_git(root)
+        Repo.init(str(root), no_scm=in_git is None, subdir=in_git not in {None, root}).close()
+        _configure(root)
+    _clear_stale_lock(root)
+    with contextlib.redirect_stdout(None), contextlib.closing(Repo(str(root))) as repo:
+        yield repo
+
+
+def _top_of_git(root: Path) -> Path | None:
+    return next((place for place in (root, *root.parents) if (place / ".git").exists()), None)
+
+
+def _configure(root: Path) -> None:
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    analytics = false\n    check_update = false\n    remote = local\n"
+        + ("" if _top_of_git(root) else "    no_scm = true\n")
+        + "['remote \"local\"']\n    url = ../.perennial/dvc-remote\n",
+        encoding="utf-8",
+    )
+
+
+def _clear_stale_lock(root: Path) -> None:
+    """Drop the locks of processes that died: DVC leaves them behind and then refuses to work."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return
+    holders = [holder for entry in content.values() for holder in _holders(entry)]
+    if holders and not any(_alive(int(holder["pid"])) for holder in holders):
+        logger.info("removed the DVC lock of a process that died: %s", path)
+        path.unlink()
+
+
+def _holders(entry: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for value in entry.values():
+        found.extend(value if isinstance(value, list) else [value])
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def add_landings(root: Path, tasks: list[str]) -> dict[str, str]:
+    """Put each task's landings under DVC; returns the hash of each, by task."""
+    hashes = {}
+    with _repository(root) as repo:
+        for task in tasks:
+            folder = root / "data" / "landing" / task
+            folder.mkdir(parents=True, exist_ok=True)
+            stage = repo.add([str(folder)])[0]
+            hashes[task] = str(stage.outs[0].hash_info.value)
+    return hashes
+
+
+def commit_stages(root: Path) -> None:
+    """Write what the stages of `dvc.yaml` made into `dvc.lock` and push everything to the default remote."""
+    with _repository(root) as repo:
+        if (root / "dvc.yaml").exists():
+            repo.commit(force=True)
+        if repo.config["core"].get("remote"):
+            repo.push()
+
+
+def fetch_landing(root: Path, task: str) -> None:
+    """Bring a task's landings back from the remote."""
+    with _repository(root) as repo:
+        repo.pull(targets=[str(root / "data" / "landing" / f"{task}.dvc")])

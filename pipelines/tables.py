@@ -1,0 +1,126 @@
+"""What the command line shows: renderables, built from values; `cli.py` prints them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.edge.outcome import Outcome
+
+COLOURS = {"accepted": "green", "rejected": "red", "undecided": "yellow", "unchanged": "cyan"}
+
+
+def outcome_table(outcome: Outcome, places: Mapping[str, str]) -> RenderableType:
+    """The end of a refresh: what was gained and forgotten, what was trained on, the verdict, where to look."""
+    colour = COLOURS[outcome.kind]
+    said = f"version {outcome.version}" if outcome.version not in {None, "base"} else "the base model"
+    verdict = Text(f"{outcome.kind.upper()}: {said}", style=f"bold {colour}")
+    parts: list[RenderableType] = []
+    if outcome.rows:
+        parts += [_losses(outcome), _records(outcome)]
+    parts.append(Panel(Group(verdict, *(Text(f"- {reason}") for reason in outcome.reasons)), border_style=colour))
+    for task, (before, after) in outcome.samples.items():
+        parts.append(Text.assemble((f"{task}, before: ", "dim"), _one_line(before)))
+        parts.append(Text.assemble((f"{task}, after:  ", "dim"), _one_line(after)))
+    parts += [Text.assemble((f"{name}: ", "dim"), place) for name, place in places.items()]
+    return Group(*parts)
+
+
+def _losses(outcome: Outcome) -> Table:
+    table = Table(title="Hold-out loss, nats per token (lower is better)", title_justify="left", expand=False)
+    for name in ("task", "before", "after", "change [95 % interval]", "items", "tokens trained"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for row in outcome.rows:
+        change = "-" if row.change is None else f"{row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+        better = row.high is not None and row.high < 0
+        worse = row.low is not None and row.low > 0
+        table.add_row(
+            f"{row.task} (general)" if row.role == "replay-only" else row.task,
+            _number(row.before),
+            _number(row.after),
+            Text(change, style="green" if better else "red" if worse else ""),
+            str(row.num_items),
+            f"{row.achieved_tokens:,} of {row.planned_tokens:,}" + (" replayed" if row.replayed else ""),
+        )
+    trained = sum(row.achieved_tokens for row in outcome.rows)
+    replayed = sum(row.achieved_tokens for row in outcome.rows if row.replayed)
+    planned = sum(row.planned_tokens for row in outcome.rows) or 1
+    planned_replay = sum(row.planned_tokens for row in outcome.rows if row.replayed)
+    table.caption = f"{trained:,} tokens trained on, {replayed / max(1, trained):.1%} replayed (planned {planned_replay / planned:.1%})"
+    return table
+
+
+def _records(outcome: Outcome) -> Table:
+    table = Table(title="Records", title_justify="left", expand=False)
+    for name in ("task", "landed", "kept", "held out", "dropped", "quarantined", "superseded"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for row in outcome.rows:
+        table.add_row(
+            row.task,
+            f"{row.landed:,}",
+            f"{row.kept:,}",
+            f"{row.held_out:,}",
+            _counted(row.dropped),
+            _counted(row.quarantined),
+            f"{row.superseded:,}",
+        )
+    return table
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    if not reasons:
+        return "0"
+    return f"{sum(reasons.values()):,} ({', '.join(f'{reason} {n:,}' for reason, n in sorted(reasons.items()))})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:160]
+
+
+def status_table(state: Mapping[str, Any]) -> RenderableType:
+    """A workspace's state."""
+    tasks = Table(title="Tasks", title_justify="left")
+    for name in ("task", "role", "landings", "consumed", "pending", "aside"):
+        tasks.add_column(name)
+    for name, task in state["tasks"].items():
+        aside = ", ".join(f"{batch} {word}" for batch, word in task["aside"].items())
+        row = (name, task["role"], str(task["landed"]), str(task["consumed"]), ", ".join(task["pending"]), aside)
+        tasks.add_row(*(cell or "-" for cell in row))
+    versions = Table(title="Versions", title_justify="left")
+    for name in ("version", "verdict", "aliases", "parent"):
+        versions.add_column(name)
+    for version in state["versions"][:10]:
+        verdict = str(version["verdict"])
+        versions.add_row(
+            version["version"],
+            Text(verdict, style=COLOURS.get(verdict, "")),
+            ", ".join(version["aliases"]) or "-",
+            version["parent"] or "-",
+        )
+    head = Text(f"{state['workspace']}: champion {state['champion'] or 'is the base model'}", style="bold")
+    return Group(head, tasks, versions)
+
+
+def preview_table(found: Mapping[str, Any]) -> RenderableType:
+    """What a refresh would consume and cost."""
+    table = Table(title="What a refresh would do now", title_justify="left", show_header=False)
+    batches = "\n".join(f"{task}: {', '.join(names)}" for task, names in found["batches"].items()) or "none"
+    table.add_row("parent", found["parent"])
+    table.add_row("batches", batches)
+    table.add_row("bytes read", f"{found['bytes_read']:,}")
+    table.add_row("loss tokens trained on", f"{found['train_tokens']:,}")
+    table.add_row("tokens evaluated", f"{found['judged_tokens']:,}")
+    table.add_row("device", found["device"])
+    table.add_row("time, about", f"{found['minutes']} minutes")
+    table.add_row("memory, about", f"{found['memory_gigabytes']} GB")
+    table.add_row("disk, about", f"{found['disk_gigabytes']} GB")
+    if not found["starts"]:
+        table.add_row("starts", "no: nothing new to train on has landed")
+    return table

@@ -1,0 +1,96 @@
+"""House rules of the tree: tests mirror it, files stay small, the score fits one screen, one place prints."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(path for top in ("steps", "pipelines") for path in (ROOT / top).rglob("*.py"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in SOURCES]
+STAGES = ["ingest", "split", "clean", "select", "plan", "mix", "train", "merge", "evaluate", "gate", "replay"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("steps/") and "/__init__" not in name])
+def test_every_step_and_method_has_its_test(name: str) -> None:
+    path = Path(name)
+    if path.name.startswith("_"):
+        pytest.skip("shared by its slot, tested through its methods")
+    mirror = ROOT / "tests" / path.parent / f"test_{path.name}"
+    assert mirror.exists(), f"{name}: its test belongs at {mirror.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file_is_long(name: str) -> None:
+    lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+    limit = 400
+    if name.startswith("steps/methods/"):
+        limit = 150
+    elif name.startswith("steps/") and "/core/" not in name:
+        limit = 200
+    assert lines <= limit, f"{name}: {lines} lines, at most {limit}: split it where a reader would"
+
+
+def test_the_score_fits_one_screen() -> None:
+    tree = ast.parse((ROOT / "pipelines/refresh.py").read_text(encoding="utf-8"))
+    score = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
+    assert (score.end_lineno or 0) - score.lineno < 40
+    assert [arg.arg for arg in score.args.args] == ["do"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "pipelines/cli.py"])
+def test_only_the_command_line_prints(name: str) -> None:
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    assert "print" not in calls, f"{name}: log it, return it, or report it; cli.py prints"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("steps/")])
+def test_steps_read_no_clock_and_no_environment(name: str) -> None:
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    used = {f"{n.value.id}.{n.attr}" for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    forbidden = used & {"os.environ", "os.getenv", "time.time", "datetime.now", "datetime.utcnow", "date.today"}
+    assert not forbidden, f"{name}: {forbidden}: a step is decided by its arguments alone"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_unpickled(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for word in ("torch.load(", "torch.save(", "pickle.load", "register_for_checkpointing", "trust_remote_code=True"):
+        assert word not in text, f"{name}: {word}: tensors go into safetensors, the rest into JSON"
+
+
+def test_one_word_names_a_stage_everywhere() -> None:
+    for stage in STAGES:
+        assert (ROOT / f"steps/{stage}.py").exists()
+        assert (ROOT / f"tests/steps/test_{stage}.py").exists()
+        text = (ROOT / f"steps/{stage}.py").read_text(encoding="utf-8")
+        assert f"\ndef {stage}(" in text, f"steps/{stage}.py: its public function is called {stage}"
+        assert f"class {stage.capitalize()}Config" in text, f"steps/{stage}.py: its section is {stage.capitalize()}Config"
+
+
+def test_the_stages_of_dvc_are_called_after_the_steps_and_persist() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert set(stages) <= set(STAGES)
+    for name, stage in stages.items():
+        body = stage.get("do", stage)
+        assert body["cmd"].startswith(f"perennial step {name}")
+        for out in body["outs"]:
+            assert all(options.get("persist") for options in out.values()), f"{name}: records must survive dvc repro"
+
+
+def test_no_file_in_git_is_large() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    large = [name for name in files if (ROOT / name).exists() and (ROOT / name).stat().st_size > 1_000_000]
+    assert large == [], "bytes belong to DVC"
+
+
+def test_the_lock_installs_elsewhere() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+    assert all("==" in pin and "+" not in pin and "://" not in pin for pin in pins), "no local labels, no addresses"
+    found = dict(pin.split("==") for pin in pins)
+    assert tuple(map(int, found["fastapi"].split(".")[:2])) < (0, 151), "Prefect 3.8 cannot start a flow with it"
+    assert found["SQLAlchemy"].startswith("2.0."), "Prefect 3.8's schedules never create a run with 2.1"

@@ -1,0 +1,28 @@
+"""Train every parameter."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from steps.core.method import Cite
+from steps.methods.params import Params
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Full(Params):
+    """Train every parameter of the network.
+
+    Reduces to: the parent model when no step is taken (exact)
+    Differs:    nothing to differ from; this is ordinary training
+    """
+
+    cite: ClassVar[Cite] = Cite(title="Full-parameter training", id="ours", where="this file", checked="code")
+
+    def attach(self, network: "PreTrainedModel", seed: int) -> "PreTrainedModel":
+        """The network itself, every parameter open."""
+        return network.requires_grad_(True)
+
+    def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
+        """The network itself; there is no adapter."""
+        return network

@@ -1,0 +1,13 @@
+"""How large the learning rate is at each optimiser step."""
+
+from abc import ABC, abstractmethod
+
+from steps.core.method import Method
+
+
+class Schedule(Method, ABC):
+    """The slot: steps count from 1 to num_steps; rates are per optimiser step, without unit."""
+
+    @abstractmethod
+    def rate(self, step: int, num_steps: int, peak: float) -> float:
+        """The learning rate of a step."""

@@ -28,6 +28,7 @@ from steps.core.artifacts import (
     Verdict,
     Version,
 )
+from steps.core.documents import read_items
 from steps.core.shards import digest_of, read_lines
 
 if TYPE_CHECKING:
@@ -190,20 +191,27 @@ def _register(
 
 def _check_loads_back(do: "Session", folder: Path, report: Report) -> None:
     """Score a few items with the registered weights: they must score what was evaluated."""
-    from steps.core.likelihood import score_texts
+    from steps.core.likelihood import batches, encode, first_context, summed_losses
+    from steps.core.models import load_model, load_tokenizer
 
-    config = do.recipe.evaluate
-    rows = list(read_lines(do.home.root / report.path / "items.jsonl"))
-    texts = {row["id"]: row["text"] for row in rows[:CHECKED_ITEMS]}
-    scored = score_texts(
-        folder, list(texts.values()), config.item_tokens, config.batch_items, config.precision, do.device
-    )
-    for row, (nats, tokens, _) in zip(rows[:CHECKED_ITEMS], scored, strict=True):
-        if tokens != row["tokens"] or abs(nats - row["nats"]) / tokens > TOLERANCE_NATS:
-            raise RuntimeError(
-                f"the registered version, loaded back from {folder}, scores {nats / tokens:.5f} nats/token on item "
-                f"{row['id']}, evaluated at {row['nats'] / row['tokens']:.5f}; nothing was promoted"
-            )
+    config, gate = do.recipe.evaluate, do.made["split"].gate
+    evaluated = {row["id"]: row for row in read_lines(do.home.root / report.path / "items.jsonl")}
+    per_task = max(1, CHECKED_ITEMS // max(1, len(gate.anchor)))
+    items = [
+        item
+        for task in sorted(gate.anchor)
+        for item in read_items(do.home.root / gate.path / task / "anchor.jsonl")[:per_task]
+    ]
+    network, tokenizer = load_model(folder, config.precision, do.device), load_tokenizer(folder)
+    texts = encode(tokenizer, [(item.id, item.text) for item in items], config.item_tokens)
+    for batch in batches(texts, config.batch_items):
+        for text, nats in zip(batch, summed_losses(network, batch, first_context(tokenizer)), strict=True):
+            wanted = evaluated[text.name]
+            if wanted["tokens"] != len(text.tokens) or abs(nats - wanted["nats"]) / len(text.tokens) > TOLERANCE_NATS:
+                raise RuntimeError(
+                    f"the registered version, loaded back from {folder}, scores item {text.name} at {nats:.4f} nats, "
+                    f"evaluated at {wanted['nats']:.4f}; nothing was promoted"
+                )
 
 
 def _outcome(

@@ -19,7 +19,7 @@ ENVIRONMENT = {  # set before the libraries are imported, never over a user's ow
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command line tells of errors, once
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -47,7 +47,9 @@ def prepare_environment(root: Path) -> None:
     """Set what the libraries read from the environment; call before they are imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(root.resolve() / ".perennial" / "prefect"))
+    home = root.resolve() / ".perennial" / "prefect"
+    home.mkdir(parents=True, exist_ok=True)  # Prefect's server cannot start where it is missing, and does not say why
+    os.environ.setdefault("PREFECT_HOME", str(home))
 
 
 def flow(name: str) -> Callable[[Callable[[DoType], Outcome]], Callable[[DoType], Outcome]]:

@@ -159,9 +159,9 @@ def land(
     if not files and not source and not remove:
         raise typer.BadParameter("give files, --from SOURCE or --remove KEY")
     home, now = _home(), datetime.now(UTC)
-    landed = [landing.land_from(home.root, task, source, now)] if source else []
+    landed = [landing.land_from(home.root, task, source, now=now)] if source else []
     if files or remove:
-        landed.append(landing.land(home.root, task, files or [], remove or [], now))
+        landed.append(landing.land(home.root, task, files or [], remove or [], now=now))
     for batch in landed:
         out.print(f"{task}: landed {batch.name}" if batch else f"{task}: nothing new; the same content landed before")
 

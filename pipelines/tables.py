@@ -49,7 +49,8 @@ def _losses(outcome: Outcome) -> Table:
     replayed = sum(row.achieved_tokens for row in outcome.rows if row.replayed)
     planned = sum(row.planned_tokens for row in outcome.rows) or 1
     planned_replay = sum(row.planned_tokens for row in outcome.rows if row.replayed)
-    table.caption = f"{trained:,} tokens trained on, {replayed / max(1, trained):.1%} replayed (planned {planned_replay / planned:.1%})"
+    shares = f"{replayed / max(1, trained):.1%} replayed (planned {planned_replay / planned:.1%})"
+    table.caption = f"{trained:,} tokens trained on, {shares}"
     return table
 
 

@@ -72,7 +72,9 @@ def code_digest(modules: Iterable[str]) -> str:
 
     A comment, a docstring or a line break changes nothing; a build label (`+cpu`) does not either.
     """
-    waiting, sources, libraries = sorted(set(modules)), {}, set()
+    waiting = sorted(set(modules))
+    sources: dict[str, str] = {}
+    libraries: set[str] = set()
     while waiting:
         module = waiting.pop()
         path = _file_of(module)

@@ -50,8 +50,8 @@ def promote_by_hand(home: Home, number: str, why: str) -> str:
         )
     if not once_accepted and parent != (serving or "base"):
         raise ValueError(
-            f"version {number} is {version.verdict} and was made from {parent}, but {serving or 'base'} is the champion: "
-            "its data was judged against another model; run `perennial refresh`"
+            f"version {number} is {version.verdict} and was made from {parent}, but {serving or 'base'} is the "
+            "champion: its data was judged against another model; run `perennial refresh`"
         )
     registry.version(number)  # its weights and its record must be there
     promote(registry, number, serving, why)

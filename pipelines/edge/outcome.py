@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from steps.core.artifacts import Comparison, Frozen, Role
 
 Kind = Literal["accepted", "rejected", "undecided", "unchanged"]
@@ -25,8 +27,8 @@ class TaskRow(Frozen):
     landed: int = 0
     kept: int = 0
     held_out: int = 0
-    dropped: dict[str, int] = {}
-    quarantined: dict[str, int] = {}
+    dropped: dict[str, int] = Field(default_factory=dict)
+    quarantined: dict[str, int] = Field(default_factory=dict)
     superseded: int = 0
 
 
@@ -40,7 +42,7 @@ class Outcome(Frozen):
     reasons: tuple[str, ...] = ()
     rows: tuple[TaskRow, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    samples: dict[str, tuple[str, str]] = {}
+    samples: dict[str, tuple[str, str]] = Field(default_factory=dict, description="continuation before, after; by task")
     run_id: str = ""
     seconds: float = 0.0
 

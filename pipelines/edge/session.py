@@ -7,9 +7,9 @@ import time
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in
@@ -41,12 +41,12 @@ class Inputs(Frozen):
     code: dict[str, str]
 
 
-class Record(Frozen, Generic[Made]):
+class Record(Frozen):
     """`record.json`: identity only. It is written last, so its presence means that the stage is made."""
 
     stage: str
     fingerprint: str
-    artifact: Made
+    artifact: dict[str, Any]
 
 
 class Stopped(Exception):
@@ -197,16 +197,13 @@ class Session:
         return self.home.root.joinpath(self.folder, *parts)
 
     def _recorded(self, step: Callable[..., Made], folder: Path, fingerprint: str) -> Made | None:
-        kind = typing.get_type_hints(step)["return"]
+        kind: type[Made] = typing.get_type_hints(step)["return"]
         try:
-            text = (folder / "record.json").read_text(encoding="utf-8")
-            record = TypeAdapter(Record[kind]).validate_json(text)
+            record = Record.model_validate_json((folder / "record.json").read_text(encoding="utf-8"))
+            made = kind.model_validate(record.artifact)
         except (FileNotFoundError, ValueError):
             return None
-        if record.fingerprint != fingerprint or not self._present(record.artifact):
-            return None
-        made: Made = record.artifact
-        return made
+        return made if record.fingerprint == fingerprint and self._present(made) else None
 
     def _present(self, artifact: Artifact) -> bool:
         models = [part for part in (artifact, getattr(artifact, "model", None)) if isinstance(part, Model)]
@@ -243,8 +240,8 @@ class Session:
         title = stage if folder.name == stage else f"{stage} {folder.name}"
         made = as_task(stage, title, lambda: step(workspace, section, *artifacts), prefect=self.prefect)
         marker.unlink(missing_ok=True)
-        record = {"stage": stage, "fingerprint": fingerprint, "artifact": made.model_dump(mode="json")}
-        write_json(folder / "record.json", record)
+        record = Record(stage=stage, fingerprint=fingerprint, artifact=made.model_dump(mode="json"))
+        write_json(folder / "record.json", record.model_dump(mode="json"))
         return made
 
     def _report(self, step: int, metrics: Mapping[str, float]) -> None:

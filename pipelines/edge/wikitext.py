@@ -102,7 +102,7 @@ def _template(inner: str) -> str:
 
 def _link(inner: str) -> str:
     target, *labels = inner.split("|")
-    if NAMESPACES.match(target) and not (labels and SISTERS.match(target) and not target[0].lower() in "fic"):
+    if NAMESPACES.match(target) and not (labels and SISTERS.match(target) and target[0].lower() not in "fic"):
         return ""
     label = labels[-1] if labels else SISTERS.sub("", target)
     return label.strip() or re.sub(r"\s*\(.*\)|,.*", "", target)

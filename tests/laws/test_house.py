@@ -50,7 +50,11 @@ def test_only_the_command_line_prints(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("steps/")])
 def test_steps_read_no_clock_and_no_environment(name: str) -> None:
     tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
-    used = {f"{n.value.id}.{n.attr}" for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    used = {
+        f"{n.value.id}.{n.attr}"
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+    }
     forbidden = used & {"os.environ", "os.getenv", "time.time", "datetime.now", "datetime.utcnow", "date.today"}
     assert not forbidden, f"{name}: {forbidden}: a step is decided by its arguments alone"
 
@@ -68,7 +72,9 @@ def test_one_word_names_a_stage_everywhere() -> None:
         assert (ROOT / f"tests/steps/test_{stage}.py").exists()
         text = (ROOT / f"steps/{stage}.py").read_text(encoding="utf-8")
         assert f"\ndef {stage}(" in text, f"steps/{stage}.py: its public function is called {stage}"
-        assert f"class {stage.capitalize()}Config" in text, f"steps/{stage}.py: its section is {stage.capitalize()}Config"
+        assert f"class {stage.capitalize()}Config" in text, (
+            f"steps/{stage}.py: its section is {stage.capitalize()}Config"
+        )
 
 
 def test_the_stages_of_dvc_are_called_after_the_steps_and_persist() -> None:

@@ -1,7 +1,6 @@
 """Whole refreshes on the tiny model and real text: everything is real but the size, and Prefect is left out."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Outcome]]:
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Outcome]:
     """A workspace after its first refresh; tests that use it only read."""
     home = workspace(tmp_path_factory.mktemp("first"))
-    yield home, run(home)
+    return home, run(home)
 
 
 def texts_of(home: Home, stage: str, task: str) -> set[str]:
@@ -90,14 +89,23 @@ def test_the_run_has_metrics_plots_data_sets_and_lineage(first: tuple[Home, Outc
     assert run_.data.params["recipe.plan.replay_share"] == "0.25"
     stages = {tag.value for given in run_.inputs.dataset_inputs for tag in given.tags}
     assert {"ingest", "split", "clean", "select", "mix"} <= stages
-    files = {file.path for folder in ("plots", "lineage") for file in mlflow.MlflowClient().list_artifacts(outcome.run_id, folder)}
+    files = {
+        file.path
+        for folder in ("plots", "lineage")
+        for file in mlflow.MlflowClient().list_artifacts(outcome.run_id, folder)
+    }
     assert {"plots/matrix.png", "plots/holdout_change.png", "lineage/inputs.json", "lineage/recipe.json"} <= files
 
 
 def test_the_buffer_never_holds_a_held_out_document(first: tuple[Home, Outcome]) -> None:
     home, _ = first
     version = Registry(home).version("1")
-    held = {row["key"] for s in version.holdout.segments for f in (home.root / s.path).rglob("documents.jsonl") for row in read_lines(f)}
+    held = {
+        row["key"]
+        for s in version.holdout.segments
+        for f in (home.root / s.path).rglob("documents.jsonl")
+        for row in read_lines(f)
+    }
     buffered = {row["key"] for s in version.buffer.segments for row in read_lines(home.root / s.path / "added.jsonl")}
     assert held
     assert buffered
@@ -128,7 +136,9 @@ def test_dvc_has_every_stage_and_rebuilds_the_same_bytes(first: tuple[Home, Outc
 
     home, _ = first
     lock = (home.root / "dvc.lock").read_text(encoding="utf-8")
-    assert all(f"{stage}:" in lock for stage in ("ingest@statements", "split", "clean", "select", "plan", "mix", "replay"))
+    assert all(
+        f"{stage}:" in lock for stage in ("ingest@statements", "split", "clean", "select", "plan", "mix", "replay")
+    )
     folders = [home.root / "data" / name for name in ("split", "clean", "select", "plan", "mix")]
     before = trees(*folders)
     for name in ("split", "clean", "select", "plan", "mix"):

@@ -1,0 +1,168 @@
+"""State: what accepted refreshes left, read from its segments.
+
+A segment is a folder that one refresh wrote and nothing changes afterwards. Segments are read oldest first:
+- index: `index.jsonl`, rows `{key, task, content_hash}` or `{key, task, removed: true}`; a later row of a key wins;
+- buffer: `removed.jsonl` (rows `{key, reason}`), then `added.jsonl` (counted documents); `segment.json` has the
+  counters of the replay method;
+- hold-outs: `removed.jsonl` (rows `{key}`), then, per task, `<task>/documents.jsonl` (held documents) and the items
+  `<task>/{anchor,fresh,validation}.jsonl`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from steps.core.artifacts import Buffer, Chosen, Corpus, HoldoutState, Index, Segment
+from steps.core.documents import Document, Item, read_documents, read_items
+from steps.core.shards import digest_of, digest_of_files, read_lines
+from steps.core.workspace import Workspace
+
+Part = Literal["gate", "validation"]
+
+
+class CountedDocument(Document):
+    """A document with its length in tokens."""
+
+    num_tokens: int = Field(description="tokens of the text alone, without special tokens")
+
+
+class HeldDocument(Document):
+    """A document that is held out, and in which part."""
+
+    part: Part
+
+
+class Entry(NamedTuple):
+    """What the index knows of a key."""
+
+    task: str
+    content_hash: str
+
+
+class Record(NamedTuple):
+    """The newest record of a key in an attempt: where it stands, and its content."""
+
+    task: str
+    row: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Hold-outs as they stand: documents in the order in which they came, items by task."""
+
+    documents: list[HeldDocument] = field(default_factory=list)
+    anchor: dict[str, list[Item]] = field(default_factory=dict)
+    validation: dict[str, list[Item]] = field(default_factory=dict)
+
+    def parts(self) -> dict[str, Part]:
+        """The part of every key that is held out."""
+        return {document.key: document.part for document in self.documents}
+
+
+def digest_of_folder(folder: Path) -> str:
+    """SHA-256 over all files below a folder: their relative names and bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return digest_of_files({path.relative_to(folder).as_posix(): path for path in files})
+
+
+def describe_segment(workspace: Workspace, folder: Path) -> Segment:
+    """The artifact of a segment's folder."""
+    return Segment(path=workspace.relative(folder), digest=digest_of_folder(folder))
+
+
+def digest_of_segments(segments: Sequence[Segment]) -> str:
+    """The digest of a state."""
+    return digest_of([segment.digest for segment in segments])
+
+
+def current_index(workspace: Workspace, index: Index) -> dict[str, Entry]:
+    """Every key that accepted refreshes keep, in the order of the keys."""
+    found: dict[str, Entry] = {}
+    for segment in index.segments:
+        for row in read_lines(workspace.at(segment.path) / "index.jsonl"):
+            if row.get("removed"):
+                found.pop(row["key"], None)
+            else:
+                found[row["key"]] = Entry(row["task"], row["content_hash"])
+    return dict(sorted(found.items()))
+
+
+def current_holdout(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
+    """The hold-outs as they stand, without withdrawn documents and their items."""
+    held = HeldOut()
+    for segment in holdout.segments:
+        folder = workspace.at(segment.path)
+        held = without(held, {row["key"] for row in read_lines(folder / "removed.jsonl")})
+        for task in sorted(path.name for path in folder.iterdir() if path.is_dir()):
+            held.documents.extend(
+                HeldDocument.model_construct(**row) for row in read_lines(folder / task / "documents.jsonl")
+            )
+            held.anchor.setdefault(task, []).extend(read_items(folder / task / "anchor.jsonl"))
+            held.validation.setdefault(task, []).extend(read_items(folder / task / "validation.jsonl"))
+    return held
+
+
+def without(held: HeldOut, keys: set[str]) -> HeldOut:
+    """Hold-outs without some documents and their items."""
+
+    def rest(items: Mapping[str, list[Item]]) -> dict[str, list[Item]]:
+        return {task: [item for item in own if item.document not in keys] for task, own in items.items()}
+
+    documents = [document for document in held.documents if document.key not in keys]
+    return HeldOut(documents, rest(held.anchor), rest(held.validation))
+
+
+def read_counted(folder: Path) -> list[CountedDocument]:
+    """The counted documents of `<folder>/documents.jsonl`, in order."""
+    return [CountedDocument.model_construct(**row) for row in read_lines(folder / "documents.jsonl")]
+
+
+def buffer_documents(workspace: Workspace, buffer: Buffer) -> dict[str, CountedDocument]:
+    """The documents of a buffer by key, in the order in which they came."""
+    found: dict[str, CountedDocument] = {}
+    for segment in buffer.segments:
+        folder = workspace.at(segment.path)
+        for row in read_lines(folder / "removed.jsonl"):
+            found.pop(row["key"], None)
+        for row in read_lines(folder / "added.jsonl"):
+            found[row["key"]] = CountedDocument.model_construct(**row)
+    return found
+
+
+def buffer_counts(workspace: Workspace, buffer: Buffer) -> dict[str, int]:
+    """The counters that the replay method left in the newest segment of a buffer."""
+    if not buffer.segments:
+        return {}
+    path = workspace.at(buffer.segments[-1].path) / "segment.json"
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: int(count) for name, count in facts["counts"].items()}
+
+
+def replay_documents(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> dict[str, list[CountedDocument]]:
+    """What can be replayed, by task: the buffer without stale keys, and the replay-only documents of this attempt."""
+    stale = set(chosen.stale)
+    pool = {key: document for key, document in buffer_documents(workspace, buffer).items() if key not in stale}
+    for task in chosen.tasks:
+        if task.role == "replay-only":
+            pool.update((document.key, document) for document in read_counted(workspace.at(chosen.path) / task.name))
+    found: dict[str, list[CountedDocument]] = {}
+    for key in sorted(pool):
+        found.setdefault(pool[key].task, []).append(pool[key])
+    return dict(sorted(found.items()))
+
+
+def newest_records(workspace: Workspace, corpus: Mapping[str, Corpus]) -> dict[str, Record]:
+    """The last record of every key in an attempt: tasks in the mapping's order, then records in theirs.
+
+    A key names one document of the workspace, whichever task it arrives in.
+    """
+    newest: dict[str, Record] = {}
+    for task, own in corpus.items():
+        for row, document in enumerate(read_documents(workspace.at(own.path))):
+            newest[document.key] = Record(task, row, document.content_hash)
+    return newest

@@ -72,10 +72,11 @@ def _slug(text: str) -> str:
 
 def parts(text: str, max_characters: int = MAX_SECTION_CHARACTERS) -> list[str]:
     """A text cut at paragraphs, else lines, else words, into parts of at most so many characters."""
+    latest = max(len(text) - MIN_SECTION_CHARACTERS, max_characters // 2)  # no tiny rest
     for mark in ("\n\n", "\n", " "):
         if len(text) <= max_characters:
             break
-        cut = text.rfind(mark, MIN_SECTION_CHARACTERS, max_characters)
+        cut = text.rfind(mark, min(MIN_SECTION_CHARACTERS, max_characters // 2), min(max_characters, latest))
         if cut > 0:
             rest = parts(text[cut:].strip("\n"), max_characters)
             return [text[:cut].rstrip(), *rest]

@@ -30,7 +30,9 @@ from steps.select import SelectConfig, select
 from steps.split import SplitConfig, split
 
 END = "<|end|>"
-WORDS = ["amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor", "island", "jungle", "kernel", "lantern", "meadow", "nectar", "orchard", "prairie", "quarry", "river", "summit", "thicket", "upland", "valley", "willow", "yonder", "zephyr", "anchor", "beacon", "canyon", "dune", "estuary", "forest", "glacier"]
+WORDS = [
+    first + second for first in ("am", "bel", "cor", "dun", "el", "fir") for second in ("a", "eth", "in", "or", "um")
+]
 
 NOTHING_HELD = SplitConfig(gate_share=0.0, validation_share=0.0)
 

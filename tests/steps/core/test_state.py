@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+
+from steps.core.artifacts import Buffer, HoldoutState, Index
+from steps.core.shards import digest_of, write_json, write_lines
+from steps.core.state import (
+    CountedDocument,
+    Entry,
+    HeldDocument,
+    Record,
+    buffer_counts,
+    buffer_documents,
+    current_holdout,
+    current_index,
+    describe_segment,
+    digest_of_folder,
+    digest_of_segments,
+    newest_records,
+    replay_documents,
+)
+from steps.core.workspace import Workspace
+from tests.builders import build_document, build_texts, build_workspace, empty, prose, run_data_stages
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return build_workspace(tmp_path)
+
+
+def build_index(workspace: Workspace, *segments: list[dict[str, object]]) -> Index:
+    made = []
+    for number, rows in enumerate(segments):
+        write_lines(workspace.root / f"index-{number}" / "index.jsonl", rows)
+        made.append(describe_segment(workspace, workspace.root / f"index-{number}"))
+    return Index(digest=digest_of_segments(made), segments=tuple(made))
+
+
+def build_buffer(workspace: Workspace, *segments: tuple[list[str], list[CountedDocument]]) -> Buffer:
+    made = []
+    for number, (removed, added) in enumerate(segments):
+        folder = workspace.root / f"buffer-{number}"
+        write_lines(folder / "removed.jsonl", ({"key": key, "reason": "stale"} for key in removed))
+        write_lines(folder / "added.jsonl", (document.model_dump() for document in added))
+        write_json(folder / "segment.json", {"counts": {"seen": 10 * (number + 1)}})
+        made.append(describe_segment(workspace, folder))
+    return Buffer(digest=digest_of_segments(made), segments=tuple(made))
+
+
+def counted(key: str, text: str, task: str = "topics") -> CountedDocument:
+    return CountedDocument(**build_document(key, text, task).model_dump(), num_tokens=len(text))
+
+
+def test_a_later_segment_of_the_index_wins(workspace: Workspace) -> None:
+    first: list[dict[str, object]] = [{"key": key, "task": "topics", "content_hash": "old"} for key in "cab"]
+    second: list[dict[str, object]] = [
+        {"key": "a", "task": "topics", "removed": True},
+        {"key": "b", "task": "topics", "removed": True},
+        {"key": "b", "task": "other", "content_hash": "new"},
+    ]
+    found = current_index(workspace, build_index(workspace, first, second))
+    assert list(found.items()) == [("b", Entry("other", "new")), ("c", Entry("topics", "old"))]
+
+
+def test_states_before_the_first_refresh_are_empty(workspace: Workspace) -> None:
+    assert current_index(workspace, empty(Index)) == {}
+    assert buffer_documents(workspace, empty(Buffer)) == {}
+    assert buffer_counts(workspace, empty(Buffer)) == {}
+    assert current_holdout(workspace, empty(HoldoutState)).documents == []
+
+
+def test_a_segment_of_the_buffer_removes_before_it_adds(workspace: Workspace) -> None:
+    old, new = counted("a", "old"), counted("a", "new")
+    buffer = build_buffer(workspace, ([], [old, counted("b", "stays")]), (["a"], [new]))
+    assert [document.text for document in buffer_documents(workspace, buffer).values()] == ["stays", "new"]
+    assert buffer_counts(workspace, buffer) == {"seen": 20}
+
+
+def test_a_withdrawn_key_leaves_the_hold_outs_with_its_items(workspace: Workspace) -> None:
+    folders = [workspace.root / "held-0", workspace.root / "held-1"]
+    documents = [HeldDocument(**build_document(key, key).model_dump(), part="gate") for key in "ab"]
+    write_lines(folders[0] / "topics" / "documents.jsonl", (document.model_dump() for document in documents))
+    items = [{"id": key, "task": "topics", "document": key, "text": key} for key in "ab"]
+    write_lines(folders[0] / "topics" / "anchor.jsonl", items)
+    write_lines(folders[1] / "removed.jsonl", [{"key": "a"}])
+    segments = tuple(describe_segment(workspace, folder) for folder in folders)
+    held = current_holdout(workspace, HoldoutState(digest=digest_of_segments(segments), segments=segments))
+    assert held.parts() == {"b": "gate"}
+    assert [item.id for item in held.anchor["topics"]] == ["b"]
+
+
+def test_the_digest_of_a_folder_knows_names_and_bytes_but_not_its_place(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        write_lines(tmp_path / place / "a" / "rows.jsonl", [{"x": 1}])
+    write_lines(tmp_path / "three" / "b" / "rows.jsonl", [{"x": 1}])
+    digests = [digest_of_folder(tmp_path / place) for place in ("one", "two", "three")]
+    assert digests[0] == digests[1] != digests[2]
+    assert digest_of_segments([]) == digest_of([])
+
+
+def test_the_newest_record_of_a_key_is_the_last_over_all_tasks(workspace: Workspace) -> None:
+    corpus = {
+        "topics": build_texts(workspace, {"a": "one", "b": "two"}),
+        "other": build_texts(workspace, {"b": "three"}, task="other"),
+    }
+    newest = newest_records(workspace, corpus)
+    assert newest["b"] == Record("other", 0, build_document("b", "three").content_hash)
+    assert newest["a"][:2] == ("topics", 0)
+
+
+def test_replay_draws_from_the_buffer_without_stale_keys_and_from_replay_only_tasks(workspace: Workspace) -> None:
+    corpus = {
+        "topics": build_texts(workspace, {"a": prose(1)}),
+        "general": build_texts(workspace, {"g": prose(2), "h": prose(3)}, task="general", role="replay-only"),
+    }
+    chosen = run_data_stages(workspace, corpus).chosen.model_copy(update={"stale": ("gone",)})
+    held = [counted("gone", "old"), counted("b", "kept"), counted("g", "an older text", "general")]
+    pool = replay_documents(workspace, chosen, build_buffer(workspace, ([], held)))
+    texts = {task: {document.key: document.text for document in documents} for task, documents in pool.items()}
+    assert texts == {"general": {"g": prose(2), "h": prose(3)}, "topics": {"b": "kept"}}

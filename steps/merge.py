@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Frozen, Model, Validation
 from steps.core.method import from_recipe
-from steps.core.models import describe_model, publish
+from steps.core.models import describe_model, publish, writing
 from steps.core.workspace import Workspace
 from steps.methods.merge import Merge
 
@@ -31,12 +31,11 @@ def merge(workspace: Workspace, config: MergeConfig, parent: Model, trained: Mod
     partial = workspace.path / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        made = config.rule.merge(at_parent, at_trained, partial)
-        if made == at_trained:
-            return trained
-        publish(made, workspace.path / "model")
-    except OSError as error:
-        raise OSError(f"{workspace.path}: cannot write the model: {error}; free disk space and run again") from error
+        with writing(workspace.path / "model"):
+            made = config.rule.merge(at_parent, at_trained, partial)
+            if made == at_trained:
+                return trained
+            publish(made, workspace.path / "model")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return describe_model(workspace, workspace.path / "model")

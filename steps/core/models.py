@@ -46,7 +46,9 @@ def weight_files(folder: Path) -> list[Path]:
         names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
         missing = [name for name in names if not (folder / name).is_file() or Path(name).name != name]
         if missing:
-            raise ValueError(f"{folder}: {INDEX} names {len(names)} files, missing: {', '.join(missing)}; copy them too")
+            raise ValueError(
+                f"{folder}: {INDEX} names {len(names)} files, missing: {', '.join(missing)}; copy them too"
+            )
         return [folder / name for name in names]
     pickles = pickle_files(folder)
     if pickles:
@@ -54,7 +56,9 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder}: weights only as pickle ({', '.join(pickles)}), which can run code when opened; wanted "
             "model.safetensors: convert it where you trust it with save_pretrained(..., safe_serialization=True)"
         )
-    found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing" if folder.is_dir() else "no folder"
+    found = (
+        ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing" if folder.is_dir() else "no folder"
+    )
     raise ValueError(f"{folder}: wanted model.safetensors, found {found}; name a folder with a model's weights")
 
 
@@ -73,7 +77,9 @@ def check_model_folder(folder: Path) -> list[Path]:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: wanted config.json beside the weights, found none; copy the model's whole folder")
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise ValueError(f"{folder}: wanted tokenizer.json beside the weights, found none; save the tokenizer there too")
+        raise ValueError(
+            f"{folder}: wanted tokenizer.json beside the weights, found none; save the tokenizer there too"
+        )
     if pickles := pickle_files(folder):
         logger.warning("%s: ignored %s: pickles are never read, the safetensors are", folder, ", ".join(pickles))
     return files
@@ -189,7 +195,11 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> "Pr
     with quiet():
         try:
             network = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True, trust_remote_code=False
+                folder,
+                dtype=getattr(torch, dtype),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(
@@ -220,19 +230,31 @@ def save_model(network: "PreTrainedModel", folder: Path, parent: Path) -> None:
         OSError: the disk is full, or the folder cannot be written.
     """
     import torch
-    from safetensors import SafetensorError
 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with quiet():
+        with quiet(), writing(folder):
             network.to(getattr(torch, storage_dtype(parent))).save_pretrained(partial)
-        copy_side_files(parent, partial)
-        publish(partial, folder)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{folder}: cannot write the model: {error}; free disk space and run again") from error
+            copy_side_files(parent, partial)
+            publish(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what could not be written, whichever library was writing.
+
+    Raises:
+        OSError: the disk is full, or the place cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{path}: cannot be written: {error}; free disk space and run again") from error
 
 
 def copy_side_files(source: Path, folder: Path) -> None:

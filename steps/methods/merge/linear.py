@@ -24,7 +24,7 @@ class Linear(Merge):
     """
 
     cite: ClassVar[Cite] = Cite(
-        title="Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time",
+        title="Model soups: averaging weights of multiple fine-tuned models",
         id="arXiv:2203.05482",
         where="the uniform soup, with two unequal ingredients",
         checked="recalled",
@@ -49,7 +49,9 @@ class Linear(Merge):
         return folder
 
     def _refuse_strangers(self, parent: Path, trained: Path) -> None:
-        shapes = [{name: fact["shape"] for name, fact, _, _ in tensors_of(weight_files(at))} for at in (parent, trained)]
+        shapes = [
+            {name: fact["shape"] for name, fact, _, _ in tensors_of(weight_files(at))} for at in (parent, trained)
+        ]
         strangers = sorted(name for name, shape in shapes[1].items() if shapes[0].get(name) != shape)
         if strangers:
             raise ValueError(
@@ -64,8 +66,9 @@ class Linear(Merge):
 
         header, start = read_header(path)
         ordered = sorted(header, key=lambda name: header[name]["data_offsets"][0])
-        opened = {home: safe_open(home, framework="pt") for home in {homes[name] for name in ordered}}
-        with path.open("rb") as source, target.open("wb") as file, safe_open(path, framework="pt") as learned:
+        opened: dict[Path, Any] = {home: safe_open(home, framework="pt") for home in {homes[name] for name in ordered}}
+        with path.open("rb") as source, target.open("wb") as file, safe_open(path, framework="pt") as opened_trained:
+            learned: Any = opened_trained
             file.write(source.read(start))
             for name in ordered:
                 tensor = self._between(opened[homes[name]].get_tensor(name), learned.get_tensor(name))

@@ -19,4 +19,4 @@ class Params(Method, ABC):
 
     @abstractmethod
     def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
-        """The full model with what was learned in its weights; writes the adapter, if the method has one, into a folder."""
+        """The full model with what was learned in its weights; an adapter, if there is one, is kept in its folder."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from steps.core.method import Cite
+from steps.core.models import writing
 from steps.core.shards import write_json
 from steps.methods.params import Params
 
@@ -52,7 +53,9 @@ class Lora(Params):
             try:
                 return get_peft_model(network, config).eval()
             except ValueError as error:
-                layers = {name.rsplit(".", 1)[-1] for name, layer in network.named_modules() if hasattr(layer, "weight")}
+                layers = {
+                    name.rsplit(".", 1)[-1] for name, layer in network.named_modules() if hasattr(layer, "weight")
+                }
                 raise ValueError(f"lora: target_modules {targets} fit no layer; there are: {sorted(layers)}") from error
 
     def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
@@ -63,9 +66,11 @@ class Lora(Params):
         config = network.peft_config["default"]
         facts = {**config.to_dict(), "base_model_name_or_path": None, "inference_mode": True}
         facts = {key: sorted(value) if isinstance(value, set) else value for key, value in facts.items()}
-        adapter.mkdir(parents=True, exist_ok=True)
         tensors = get_peft_model_state_dict(network, save_embedding_layers=False)
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, adapter / "adapter_model.safetensors")
-        (adapter / "adapter_model.safetensors").chmod(0o644)
-        write_json(adapter / "adapter_config.json", facts)
+        with writing(adapter):
+            adapter.mkdir(parents=True, exist_ok=True)
+            file = adapter / "adapter_model.safetensors"
+            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
+            file.chmod(0o644)
+            write_json(adapter / "adapter_config.json", facts)
         return network.float().merge_and_unload()

@@ -1,0 +1,179 @@
+"""Checkpoints of a training run: tensors in safetensors, the rest as JSON, whole or not there.
+
+A run that is stopped goes on from the latest good checkpoint and makes the same numbers. Only files that we wrote are
+opened; a pickle that someone put there is not.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steps.core.models import writing
+from steps.core.shards import canonical_json, digest_of_file, read_lines, write_json, write_lines
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+TENSORS, FACTS = "state.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The complete state after a step."""
+
+    step: int
+    tensors: dict[str, "torch.Tensor"]
+
+
+class Checkpoints:
+    """The checkpoints of one run: `<folder>/step-<n>/`; those of another run that are found there go."""
+
+    def __init__(self, folder: Path, identity: str, keep: int = 2) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.keep = keep
+        owner = folder / "run"
+        if not owner.is_file() or owner.read_text(encoding="utf-8") != identity:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            owner.write_text(identity, encoding="utf-8")
+        for partial in folder.glob(".*"):  # a process died while it wrote
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+
+    def save(self, step: int, tensors: Mapping[str, "torch.Tensor"]) -> None:
+        """Write the state after a step; on return it is on disk and only the last `keep` are left.
+
+        Raises:
+            OSError: the disk is full; the checkpoints that were there are untouched.
+        """
+        from safetensors.torch import save_file
+
+        target, partial = self.folder / f"step-{step}", self.folder / f".step-{step}"
+        try:
+            with writing(target):
+                partial.mkdir()
+                on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                save_file(on_cpu, partial / TENSORS)
+                _sync(partial / TENSORS)
+                facts = {"step": step, "identity": self.identity, "sha256": digest_of_file(partial / TENSORS)}
+                write_json(partial / FACTS, facts)
+                shutil.rmtree(target, ignore_errors=True)  # a damaged one, made anew
+                partial.replace(target)
+                _sync(self.folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        for old in self._found()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def latest(self) -> Checkpoint | None:
+        """The latest good checkpoint; damaged ones are passed over with a warning."""
+        for path in reversed(self._found()):
+            try:
+                return self._read(path)
+            except (OSError, ValueError, KeyError) as error:
+                logger.warning("%s: damaged checkpoint passed over: %s; an earlier one is used", path, error)
+        return None
+
+    def clear(self) -> None:
+        """Remove all: the run has ended."""
+        shutil.rmtree(self.folder)
+
+    def _found(self) -> list[Path]:
+        paths = [path for path in self.folder.glob("step-*") if path.name[5:].isdigit()]
+        return sorted(paths, key=lambda path: int(path.name[5:]))
+
+    def _read(self, path: Path) -> Checkpoint:
+        from safetensors.torch import load_file
+
+        strangers = sorted(file.name for file in path.iterdir() if file.name not in (TENSORS, FACTS))
+        if strangers:
+            logger.warning("%s: ignored %s: training did not write it and never opens it", path, ", ".join(strangers))
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        if facts["identity"] != self.identity:
+            raise ValueError("it belongs to another run")
+        found = digest_of_file(path / TENSORS)
+        if found != facts["sha256"]:
+            raise ValueError(f"wanted {TENSORS} with SHA-256 {facts['sha256'][:12]}, found {found[:12]}")
+        return Checkpoint(step=int(facts["step"]), tensors=load_file(path / TENSORS))
+
+
+class History:
+    """What training said about each step, one JSON object per step, whatever happens in between.
+
+    A step that is computed again after a stop keeps the row that it had, so it is never told in two ways.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[int, dict[str, float]] = {}
+        try:
+            for row in read_lines(path):
+                self.rows[int(row["step"])] = row
+        except ValueError:  # a process died in the middle of the last line
+            logger.warning("%s: last line cut short; its step is told again", path)
+        write_lines(path, self.rows.values())
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Keep the metrics of a step; False if it has been told before."""
+        if step in self.rows:
+            return False
+        self.rows[step] = {"step": step, **metrics}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(canonical_json(self.rows[step]) + "\n")
+        return True
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def training_tensors(network: Any, optimizer: Any) -> dict[str, "torch.Tensor"]:
+    """Everything that the next step depends on: trained parameters, the optimiser's moments, the random state."""
+    import torch
+
+    tensors: dict[str, torch.Tensor] = {"random/cpu": torch.get_rng_state()}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"parameter/{name}"] = parameter
+            tensors |= {f"optimizer/{key}/{name}": value for key, value in optimizer.state[parameter].items()}
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    return tensors
+
+
+def restore_training(network: Any, optimizer: Any, tensors: Mapping[str, "torch.Tensor"]) -> None:
+    """Put a checkpoint's tensors back where `training_tensors` took them from.
+
+    Raises:
+        ValueError: a trained parameter is missing, or has another shape.
+    """
+    import torch
+
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        saved = tensors.get(f"parameter/{name}")
+        if saved is None or saved.shape != parameter.shape:
+            found = "none" if saved is None else list(saved.shape)
+            raise ValueError(
+                f"checkpoint: {name} wants shape {list(parameter.shape)}, found {found}; remove the folder"
+            )
+        with torch.no_grad():
+            parameter.copy_(saved)
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            if (value := tensors.get(f"optimizer/{key}/{name}")) is not None:
+                optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device)
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -1,0 +1,63 @@
+"""Recipes load, dump and load equal; what is no recipe is told where and why."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.edge.session import resolve_auto
+from pipelines.recipe import RECIPES, Recipe, find_recipe, load_recipe
+
+EVERY = sorted(RECIPES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_a_recipe_loads_dumps_and_loads_equal(path: Path) -> None:
+    recipe = load_recipe(path)
+    again = Recipe.model_validate(yaml.safe_load(yaml.safe_dump(recipe.dump())))
+    assert again == recipe
+    assert again.fingerprint() == recipe.fingerprint()
+    assert recipe.name == path.stem
+
+
+def test_a_knob_changes_the_fingerprint_and_a_name_does_not() -> None:
+    content = load_recipe(RECIPES / "tiny.yaml").dump()
+    fingerprint = Recipe.model_validate(content).fingerprint()
+    assert Recipe.model_validate({**content, "name": "other"}).fingerprint() == fingerprint
+    content["plan"]["replay_share"] = 0.26
+    assert Recipe.model_validate(content).fingerprint() != fingerprint
+
+
+def test_the_device_changes_what_auto_means_but_not_the_recipe() -> None:
+    recipe = load_recipe(RECIPES / "default.yaml")
+    assert resolve_auto(recipe, "cpu").train.precision == "float32"
+    assert recipe.train.precision == "auto", "the recipe as written is what a fingerprint is made of"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: [", "wanted YAML"),
+        ("- a\n- b", "wanted a mapping"),
+        ("name: tiny", "base"),
+        ("\ufffe", "wanted"),
+    ],
+)
+def test_what_is_no_recipe_is_told_why(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "broken.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        load_recipe(tmp_path / "broken.yaml")
+
+
+def test_a_recipe_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
+    assert find_recipe("tiny", tmp_path) == RECIPES / "tiny.yaml"
+    assert find_recipe(str(RECIPES / "tiny.yaml"), tmp_path) == RECIPES / "tiny.yaml"
+    with pytest.raises(ValueError, match="give the path of a YAML file or one of: default"):
+        find_recipe("nonsense", tmp_path)
+
+
+def test_an_unknown_method_in_a_recipe_is_answered_with_those_that_exist(tmp_path: Path) -> None:
+    text = (RECIPES / "tiny.yaml").read_text(encoding="utf-8").replace("method: reservoir", "method: resevoir")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"replay.buffer: .*no method 'resevoir'; there are: .*reservoir"):
+        load_recipe(tmp_path / "mine.yaml")

@@ -61,16 +61,17 @@ class WordHashes:
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
 
-    def windows(self, words: Sequence[str], size: int) -> np.ndarray:
-        """One hash per run of `size` words, in order; none if there are fewer words."""
-        if len(words) < size:
-            return np.zeros(0, dtype=np.uint64)
+    def windows(self, words: Sequence[str], *sizes: int) -> dict[int, np.ndarray]:
+        """For every size one hash per run of so many words, in order; none if there are fewer words."""
         ids = np.fromiter((self._id(word) for word in words), dtype=np.uint64, count=len(words))
-        count = len(words) - size + 1
-        hashes = np.full(count, size, dtype=np.uint64)
-        for offset in range(size):
-            hashes = _mixed(hashes * np.uint64(0x9E3779B97F4A7C15) + ids[offset : offset + count])
-        return hashes
+        found = {}
+        runs = np.zeros(len(ids), dtype=np.uint64)
+        for size in range(1, max(sizes, default=0) + 1):
+            count = max(0, len(ids) - size + 1)
+            runs = runs[:count] * np.uint64(0x9E3779B97F4A7C15) + ids[size - 1 : size - 1 + count]
+            if size in sizes:
+                found[size] = _mixed(runs)
+        return found
 
     def _id(self, word: str) -> int:
         found = self._ids.get(word)
@@ -130,7 +131,8 @@ def _signatures(texts: Sequence[str], shingle_words: int) -> tuple[np.ndarray, l
         words = words_of(text)
         if not words:
             continue
-        shingles = np.unique(hashes.windows(words, min(shingle_words, len(words))))
+        size = min(shingle_words, len(words))
+        shingles = np.unique(hashes.windows(words, size)[size])
         signature_P = np.full(NUM_PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
         for begin in range(0, len(shingles), CHUNK_SHINGLES):
             chunk = shingles[begin : begin + CHUNK_SHINGLES]
@@ -155,7 +157,7 @@ class ItemGrams:
             if len(words) < min_words:
                 continue
             length = min(size, len(words))
-            grams = np.unique(self._hashes.windows(words, length))
+            grams = np.unique(self._hashes.windows(words, length)[length])
             self._of_item[name] = grams
             by_length.setdefault(length, []).append(grams)
         self._grams = {length: np.unique(np.concatenate(found)) for length, found in sorted(by_length.items())}
@@ -179,10 +181,9 @@ class ItemGrams:
         return [self._best([gram for gram in found if gram not in ignored], sizes, coverage) for found in hits]
 
     def _hits(self, text: str) -> list[int]:
-        words = words_of(text)
         hits: list[int] = []
-        for length, grams in self._grams.items():
-            windows = self._hashes.windows(words, length)
+        for length, windows in self._hashes.windows(words_of(text), *self._grams).items():
+            grams = self._grams[length]
             places = np.minimum(np.searchsorted(grams, windows), len(grams) - 1)
             hits += np.unique(windows[grams[places] == windows]).tolist()
         return hits

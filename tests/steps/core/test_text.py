@@ -40,15 +40,15 @@ def test_words_know_neither_case_nor_punctuation() -> None:
 
 
 def test_the_same_run_of_words_has_the_same_hash_wherever_it_stands() -> None:
-    hashes = WordHashes()
-    early, late = hashes.windows(["a", "b", "c", "x"], 3), WordHashes().windows(["y", "a", "b", "c"], 3)
-    assert early[0] == late[1]
-    assert early[1] != late[0]
-    assert len(hashes.windows(["a"], 2)) == 0
+    early, late = WordHashes().windows(["a", "b", "c", "x"], 3, 4), WordHashes().windows(["y", "a", "b", "c"], 3)
+    assert early[3][0] == late[3][1]
+    assert early[3][1] != late[3][0]
+    assert [len(early[size]) for size in (3, 4)] == [2, 1]
+    assert len(WordHashes().windows(["a"], 2)[2]) == 0
 
 
 def test_the_hash_of_words_is_the_same_on_every_machine() -> None:
-    assert WordHashes().windows(["one", "two"], 2).tolist() == [14165125519848902114]
+    assert WordHashes().windows(["one", "two"], 2)[2].tolist() == [925262562320278646]
 
 
 def test_near_duplicates_are_one_cluster() -> None:

@@ -1,0 +1,176 @@
+"""The statistics of paired comparisons: clustered t tests with a bootstrap beside them, Holm, power.
+
+A change is `candidate - reference`, item by item: below zero is better. Items of one document are not independent, so
+the standard error is clustered by document and t has `documents - 1` degrees of freedom; with one item per document it
+is the ordinary paired t test.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+NORMAL = NormalDist()
+CHUNK_DRAWS = 250  # rows of bootstrap weights held at once
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Changes summed by document: `sums` [D] and `counts` [D], D documents."""
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, changes: Sequence[float], documents: Sequence[str]) -> "Clusters":
+        """Group the changes of items by their documents, in the order of the documents' names."""
+        assert len(changes) == len(documents), f"{len(changes)} changes, {len(documents)} documents"
+        _, index_N = np.unique(np.asarray(documents, dtype=str), return_inverse=True)
+        return cls(np.bincount(index_N, weights=np.asarray(changes, dtype=float)), np.bincount(index_N).astype(float))
+
+    def mean_and_error(self, weight_RD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and clustered standard error of R resamples; weights count how often each document was drawn."""
+        num_documents = len(self.sums)
+        items_R = weight_RD @ self.counts
+        mean_R = weight_RD @ self.sums / items_R
+        residual_RD = self.sums - self.counts * mean_R[:, None]
+        square_R = np.einsum("rd,rd,rd->r", weight_RD, residual_RD, residual_RD)
+        return mean_R, np.sqrt(square_R * num_documents / (num_documents - 1)) / items_R
+
+
+@dataclass(frozen=True)
+class PairedChange:
+    """The mean change over items, with what two ways of judging it need.
+
+    `draws` [R] are the studentised means of the bootstrap over documents, sorted; empty when the changes do not vary.
+    """
+
+    mean: float
+    error: float
+    num_items: int
+    num_documents: int
+    draws: np.ndarray
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation per item that explains the clustered standard error."""
+        return self.error * math.sqrt(self.num_items)
+
+    def t_interval(self, level: float = 0.05) -> tuple[float, float]:
+        """Two-sided interval by Student's t."""
+        reach = student_quantile(1 - level / 2, self.num_documents - 1) * self.error
+        return self.mean - reach, self.mean + reach
+
+    def bootstrap_interval(self, level: float = 0.05) -> tuple[float, float]:
+        """Two-sided interval by the bootstrap t; the t interval when there are no draws."""
+        if not len(self.draws):
+            return self.t_interval(level)
+        low, high = np.quantile(self.draws, [level / 2, 1 - level / 2])
+        return self.mean - float(high) * self.error, self.mean - float(low) * self.error
+
+    def interval(self, level: float = 0.05) -> tuple[float, float]:
+        """The wider of both intervals, end by end."""
+        student, bootstrap = self.t_interval(level), self.bootstrap_interval(level)
+        return min(student[0], bootstrap[0]), max(student[1], bootstrap[1])
+
+    def p_below(self, bound: float) -> float:
+        """p-value of "the true mean is at least `bound`": small shows that it lies below; the larger of both ways."""
+        return self._p_value(self.mean - bound, below=True)
+
+    def p_above(self, bound: float) -> float:
+        """p-value of "the true mean is at most `bound`": small shows that it lies above; the larger of both ways."""
+        return self._p_value(self.mean - bound, below=False)
+
+    def _p_value(self, distance: float, below: bool) -> float:
+        toward = distance if below else -distance
+        if self.error == 0:
+            return 0.0 if toward < 0 else 1.0
+        student = student_cdf(toward / self.error, self.num_documents - 1)
+        if not len(self.draws):
+            return student
+        edge = distance / self.error
+        rank = int(np.searchsorted(self.draws, edge, side="right" if below else "left"))
+        beyond = rank if below else len(self.draws) - rank
+        return max(student, (1 + beyond) / (1 + len(self.draws)))
+
+
+def paired_change(changes: Sequence[float], documents: Sequence[str], draws: int, seed: int) -> PairedChange:
+    """The mean of paired changes, its clustered standard error and its bootstrap over documents.
+
+    Args:
+        changes: `candidate - reference`, one per item, in nats/token.
+        documents: the document of each item.
+        draws: resamples of the bootstrap; 0: none.
+        seed: decides the resamples.
+
+    Raises:
+        ValueError: fewer than two documents, which have no spread.
+    """
+    clusters = Clusters.of(changes, documents)
+    num_documents = len(clusters.sums)
+    if num_documents < 2:
+        raise ValueError(f"a standard error wants at least 2 documents, found {num_documents}; hold out more")
+    mean_R, error_R = clusters.mean_and_error(np.ones((1, num_documents)))
+    mean, error = float(mean_R[0]), float(error_R[0])
+    if error <= 1e-12 * abs(mean):  # the rounding of equal changes is not a spread
+        error = 0.0
+    draw_R = _studentised(clusters, mean, error, draws, seed) if error > 0 else np.empty(0)
+    return PairedChange(mean, error, len(changes), num_documents, draw_R)
+
+
+def _studentised(clusters: Clusters, mean: float, error: float, draws: int, seed: int) -> np.ndarray:
+    """Sorted `(mean* - mean) / error*` of resampled documents; draws without a spread say nothing and are left out."""
+    num_documents = len(clusters.sums)
+    chance = np.random.default_rng(seed)
+    found = [np.empty(0)]
+    for start in range(0, draws, CHUNK_DRAWS):
+        rows = min(CHUNK_DRAWS, draws - start)
+        weight_RD = chance.multinomial(num_documents, np.full(num_documents, 1 / num_documents), size=rows)
+        mean_R, error_R = clusters.mean_and_error(weight_RD.astype(float))
+        spread_R = error_R > 1e-9 * error
+        found.append((mean_R[spread_R] - mean) / error_R[spread_R])
+    return np.sort(np.concatenate(found))
+
+
+def student_cdf(value: float, freedom: int) -> float:
+    """Probability that Student's t with `freedom` degrees of freedom is at most `value`."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, value))
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """The value that Student's t with `freedom` degrees of freedom stays below with this probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
+
+
+def holm(p_values: Mapping[str, float], level: float) -> set[str]:
+    """The names whose hypothesis falls by Holm: the k-th smallest of T p-values against level/(T - k + 1)."""
+    fallen: set[str] = set()
+    for k, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda entry: (entry[1], entry[0]))):
+        if p_value >= level / (len(p_values) - k):
+            break
+        fallen.add(name)
+    return fallen
+
+
+def power(mean: float, spread: float, margin: float, num_items: int, level: float = 0.05) -> float:
+    """Probability that non-inferiority passes at a true mean change (normal approximation)."""
+    return NORMAL.cdf((margin - mean) * math.sqrt(num_items) / spread - NORMAL.inv_cdf(1 - level))
+
+
+def items_for_power(probability: float, spread: float, margin: float, level: float = 0.05) -> int:
+    """Items with which an unchanged model passes non-inferiority with this probability."""
+    return math.ceil(((NORMAL.inv_cdf(1 - level) + NORMAL.inv_cdf(probability)) * spread / margin) ** 2)
+
+
+def items_to_decide(mean: float, spread: float, bound: float, level: float, margin: float) -> int | None:
+    """Items in all that would decide at the observed mean and spread; none when within 0.1 margins of the bound."""
+    distance = abs(bound - mean)
+    if distance <= 0.1 * margin:
+        return None
+    return math.ceil((NORMAL.inv_cdf(1 - level) * spread / distance) ** 2)

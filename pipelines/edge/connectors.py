@@ -20,7 +20,7 @@ from pipelines.edge.wikitext import is_disambiguation, to_prose
 from steps.core.shards import write_lines
 
 MIN_SECTION_CHARACTERS = 200
-MAX_SECTION_CHARACTERS = 6000
+MAX_SECTION_CHARACTERS = 2500
 WIKIPEDIA = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 NO_PRODUCT = re.compile(r"^(tests?|testing|conftest\.py|.*_test\.py|test_.*\.py|_?vendor(ed)?|externals?|benchmarks)$")
 TEMPLATED = re.compile(r"%\(\w+\)[sdr]|\{(klass|name|other|axes\w*|desc|examples|see_also|params|returns)\}")

@@ -91,7 +91,7 @@ def _page(task: str, corpus: Corpus, result: Mapping[str, Any]) -> str:
         ExpectationValidationResult(
             **{**one, "expectation_config": ExpectationConfiguration(**one["expectation_config"])}
         )
-        for one in result["results"]
+        for one in _escaped(result["results"])
     ]
     validation = ExpectationSuiteValidationResult(
         success=result["success"],
@@ -107,6 +107,15 @@ def _page(task: str, corpus: Corpus, result: Mapping[str, Any]) -> str:
     return page.replace("</head>", f"<style>{STYLE}</style></head>", 1).replace(
         "<body>", f'<body><p><a href="../index.html">all runs</a> · {_counts(task, _summary(corpus, result))}</p>', 1
     )
+
+
+def _escaped(value: Any) -> Any:
+    """The same value with text that is safe in a page: Great Expectations writes what documents hold as it is."""
+    if isinstance(value, str):
+        return html.escape(value, quote=False)
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    return {key: _escaped(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _counts(task: str, summary: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ OPTIONAL = {"key": ("key", "id"), "source": ("source",), "language": ("language"
 OPTIONAL |= {"licence": ("licence", "license")}
 
 
-class _Refused(Exception):  # noqa: N818 - a signal inside this file, never seen outside
+class _Refused(Exception):
     """Why a line is no record: the reason code."""
 
 
@@ -22,7 +22,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class Jsonl(Reader):
-    """One record per line: an object with a string `text`.
+    """One record per line.
+
+    Rule: a line is a record if it is an object with a string `text` that is not blank.
 
     Optional strings: `key` (or `id`, which may be an integer), `source`, `language`, `time`, `licence` (or
     `license`); null counts as absent; other fields are ignored. Blank lines are no records; of keys that an object

@@ -10,7 +10,9 @@ from steps.methods.reader._shared import DamagedError, chunks
 
 
 class Text(Reader):
-    """The whole file is one document, its key the file's path in the batch: landed again, it supersedes.
+    """One document per file.
+
+    Rule: the whole file is the text, its path in the batch the key, so a file that lands again supersedes.
 
     UTF-8, with or without byte order mark; line breaks become `\\n`.
     Reduces to: none (a file format).

@@ -92,7 +92,8 @@ def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus
         new_validation = new_validation[: max(0, config.validation_items - len(old_validation))]
         validation[name] = old_validation + new_validation
         if name in corpus and corpus[name].num_documents and corpus[name].task.role == "train":
-            new_fresh = gate_items[room : room + config.fresh_items]
+            surplus = config.fresh_items if old_anchor else 0  # at first the anchor itself is fresh, at no more cost
+            new_fresh = gate_items[room : room + surplus]
             fresh[name] = new_fresh
             if len(new_fresh) < config.min_fresh_items:
                 fresh[name] = anchor[name] + new_fresh

@@ -4,9 +4,9 @@ A version is one MLflow model version. Its folder holds the weights once, the to
 `version.json`: everything else that belongs to it, as digests. Only `champion` says what the line's state is.
 """
 
-import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,18 +267,19 @@ def stage_folder(staging: Path, candidate: Path, adapter: Path | None, version: 
     for file in sorted(candidate.iterdir()):
         if file not in weights:
             shutil.copyfile(file, light / file.name)
-    example = {"prompt": ["The assert statement"]}
     import pandas
 
-    frame = pandas.DataFrame(example)
-    mlflow.pyfunc.save_model(
-        path=str(staging),
-        python_model=str(served),
-        artifacts={"model": str(light)},
-        signature=infer_signature(frame, ["The assert statement is"], params={"max_new_tokens": 32}),
-        input_example=None,
-        pip_requirements=["torch", "transformers", "pandas", "mlflow"],
-    )
+    frame = pandas.DataFrame({"prompt": ["The assert statement"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of type hints: the signature is given
+        mlflow.pyfunc.save_model(
+            path=str(staging),
+            python_model=str(served),
+            artifacts={"model": str(light)},
+            signature=infer_signature(frame, ["The assert statement is"], params={"max_new_tokens": 32}),
+            input_example=frame,
+            pip_requirements=["torch", "transformers", "pandas", "mlflow"],
+        )
     target = staging / "artifacts" / light.name
     if target != staging / WEIGHTS:
         target.rename(staging / WEIGHTS)
@@ -291,9 +292,6 @@ def stage_folder(staging: Path, candidate: Path, adapter: Path | None, version: 
         for file in sorted(adapter.iterdir()):
             (staging / "adapter").mkdir(exist_ok=True)
             link(file, staging / "adapter" / file.name)
-    write_json(
-        staging / "input_example.json", {"dataframe_split": json.loads(frame.to_json(orient="split", index=False))}
-    )
     write_json(staging / "version.json", version.model_dump(mode="json"))
     shutil.rmtree(light)
 

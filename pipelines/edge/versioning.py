@@ -1,6 +1,7 @@
 """DVC: the bytes of each task's landings and of every data stage."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -17,14 +18,16 @@ def _repository(root: Path) -> Iterator[Any]:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # again: its import set it
     root = root.resolve()
-    if not (root / ".dvc").is_dir():
-        in_git = _top_of_git(root)
-        Repo.init(str(root), no_scm=in_git is None, subdir=in_git not in {None, root}).close()
-        _configure(root)
-    _clear_stale_lock(root)
-    with contextlib.redirect_stdout(None), contextlib.closing(Repo(str(root))) as repo:
-        yield repo
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells of Git commands to type
+        if not (root / ".dvc").is_dir():
+            in_git = _top_of_git(root)
+            Repo.init(str(root), no_scm=in_git is None, subdir=in_git not in {None, root}).close()
+            _configure(root)
+        _clear_stale_lock(root)
+        with contextlib.closing(Repo(str(root))) as repo:
+            yield repo
 
 
 def _top_of_git(root: Path) -> Path | None:

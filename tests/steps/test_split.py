@@ -122,8 +122,12 @@ def test_the_anchor_is_topped_up_and_then_frozen(workspace: Workspace) -> None:
 
 def test_a_small_fresh_set_is_pooled_with_the_anchor_set(workspace: Workspace) -> None:
     keys = keys_on("gate", 7)
-    corpus = build_texts(workspace, {key: prose(number, 30) for number, key in enumerate(keys)})
-    holdout = run(workspace, {"topics": corpus})
+    first = build_texts(workspace, {key: prose(number, 30) for number, key in enumerate(keys)})
+    founded = run(workspace, {"topics": first}, stage="one")
+    assert founded.gate.pooled == ("topics",)
+    assert items(workspace, founded, "fresh") == items(workspace, founded, "anchor"), "at first the anchor is fresh"
+    later = build_texts(workspace, {keys[0]: prose(100, 30)}, place="later")
+    holdout = run(workspace, {"topics": later}, founded.state, stage="two")
     assert holdout.gate.pooled == ("topics",)
     fresh = items(workspace, holdout, "fresh")
     assert fresh[:6] == items(workspace, holdout, "anchor")

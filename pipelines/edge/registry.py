@@ -80,7 +80,7 @@ class Registry:
                 str(row.version),
                 row.tags,
                 tuple(sorted(alias for alias, number in aliases.items() if number == str(row.version))),
-                row.model_id,
+                row.tags.get("perennial.model", ""),  # the search leaves `model_id` empty
                 row.creation_timestamp,
             )
             for row in sorted(rows, key=lambda row: -int(row.version))
@@ -175,7 +175,7 @@ class Registry:
             f"models:/{made.model_id}",
             run_id=run_id,
             model_id=made.model_id,
-            tags={**tags, "perennial.attempt": attempt},
+            tags={**tags, "perennial.attempt": attempt, "perennial.model": made.model_id},
         )
         return str(row.version)
 

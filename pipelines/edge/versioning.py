@@ -25,6 +25,7 @@ def _repository(root: Path) -> Iterator[Any]:
             in_git = _top_of_git(root)
             Repo.init(str(root), no_scm=in_git is None, subdir=in_git not in {None, root}).close()
             _configure(root)
+        _ignore(root)
         _clear_stale_lock(root)
         with contextlib.closing(Repo(str(root))) as repo:
             yield repo
@@ -41,6 +42,14 @@ def _configure(root: Path) -> None:
         + "['remote \"local\"']\n    url = ../.perennial/dvc-remote\n",
         encoding="utf-8",
     )
+
+
+def _ignore(root: Path) -> None:
+    """Keep DVC out of `.perennial/`: the artifacts of old runs hold copies of `dvc.yaml`."""
+    file = root / ".dvcignore"
+    if not file.exists() or ".perennial/" not in file.read_text(encoding="utf-8").split():
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(".perennial/\n")
 
 
 def _clear_stale_lock(root: Path) -> None:

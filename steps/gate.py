@@ -49,16 +49,17 @@ def gate(
         ValueError: the reports do not score the same items, or not in the same tokens.
     """
     rows: list[dict[str, Any]] = []
+    intervals: list[dict[str, Any]] = []
     demands = Demands(config.level, config.min_items, config.min_documents)
     margins = {task: config.margins.get(task, config.margin_nats) for task in {*items.anchor, *items.fresh}}
     found: list[Comparison] = []
     for against, other in _others(baseline, references).items():
-        paired = _paired(workspace, config, report, other, "anchor", against, rows)
+        paired = _paired(workspace, config, report, other, "anchor", against, rows, intervals)
         scale = 1.0 if against == CHAMPION else config.budget
         found += not_worse(paired, {task: scale * margin for task, margin in margins.items()}, demands, against)
     gain = config.superiority == "any-fresh"
     if gain:
-        fresh = _paired(workspace, config, report, baseline, "fresh", CHAMPION, rows)
+        fresh = _paired(workspace, config, report, baseline, "fresh", CHAMPION, rows, intervals)
         found += better(fresh, margins, demands, CHAMPION)
     found.sort(key=lambda comparison: ORDER.index(comparison.outcome))
 
@@ -71,6 +72,7 @@ def gate(
         **_matrix(report, baseline, history, items),
     }
     write_lines(workspace.path / "items.jsonl", rows)
+    write_lines(workspace.path / "intervals.jsonl", intervals)
     write_lines(workspace.path / "comparisons.jsonl", (comparison.model_dump() for comparison in found))
     logger.info("%s after %d comparisons", outcome, len(found))
     return Verdict.model_validate({**facts, "digest": digest_of(facts)})
@@ -94,16 +96,20 @@ def _paired(
     part: str,
     against: str,
     rows: list[dict[str, Any]],
+    intervals: list[dict[str, Any]],
 ) -> dict[str, PairedChange]:
-    """The paired change of each task; the changes of the items are added to `rows`."""
-    paths = [workspace.at(each.path) / "items.jsonl" for each in (report, other)]
-    changes = item_changes(*paths, part, against)
-    rows += [
-        {"task": task, "part": part, "against": against, "id": pair.item, "change_nats": pair.change}
-        for task, pairs in changes.items()
-        for pair in pairs
-    ]
-    return paired_tasks(changes, config.bootstrap, workspace.seed)
+    """The paired change of each task; those of its items are noted in `rows`, its two intervals in `intervals`."""
+    new, old = (workspace.at(each.path) / "items.jsonl" for each in (report, other))
+    changes = item_changes(new, old, part, against)
+    paired = paired_tasks(changes, config.bootstrap, workspace.seed)
+    for task, pairs in changes.items():
+        what = {"task": task, "part": part, "against": against}
+        rows += [{**what, "id": pair.item, "document": pair.document, "change_nats": pair.change} for pair in pairs]
+    for task, change in paired.items():
+        student, bootstrap = change.t_interval(), change.bootstrap_interval()
+        row = {"change_nats": change.mean, "error_nats": change.error, "t": student, "bootstrap": bootstrap}
+        intervals.append({"task": task, "part": part, "against": against, **row})
+    return paired
 
 
 def _decide(found: Sequence[Comparison], *, complete: bool, gain: bool) -> Answer:

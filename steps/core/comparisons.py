@@ -49,16 +49,16 @@ def item_changes(candidate: Path, other: Path, part: str, against: str) -> dict[
         task, item = min(new.keys() ^ old.keys())
         where = "candidate" if (task, item) in new else against
         raise ValueError(
-            f"{task}: item {item} is scored for the {where} alone; evaluate the candidate and the {against} on the same "
-            "hold-out"
+            f"{task}: item {item} is scored for the {where} alone; evaluate both the candidate and "
+            f"the {against} on this hold-out"
         )
     found: dict[str, list[Pair]] = {}
     for (task, item), row in sorted(new.items()):
         tokens = old[task, item]["tokens"]
         if tokens != row["tokens"]:
             raise ValueError(
-                f"{task}: item {item} has {row['tokens']} tokens for the candidate and {tokens} for the {against}; losses "
-                "per token compare only under one tokenizer"
+                f"{task}: item {item} has {row['tokens']} tokens for the candidate and {tokens} for the {against}; "
+                "losses per token compare only under one tokenizer"
             )
         change = (row["nats"] - old[task, item]["nats"]) / tokens
         found.setdefault(task, []).append(Pair(item, row["document"], change))

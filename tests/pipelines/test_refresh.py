@@ -57,13 +57,15 @@ def test_the_achieved_share_of_replay_is_the_planned_one(first: tuple[Home, Outc
 
 def test_a_version_is_loaded_by_pyfunc_and_by_transformers(first: tuple[Home, Outcome]) -> None:
     import mlflow
+    import pandas
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     home, outcome = first
     registry = Registry(home)
     assert registry.champion() == outcome.version == "1"
     served = mlflow.pyfunc.load_model(f"models:/{registry.name}@champion")
-    assert len(served.predict(["The assert statement"], params={"max_new_tokens": 4})) == 1
+    prompts = pandas.DataFrame({"prompt": ["The assert statement", "A"]})
+    assert len(served.predict(prompts, params={"max_new_tokens": 4})) == 2
     folder = registry.folder("1") / WEIGHTS
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
     assert model.num_parameters() > 10_000
@@ -159,7 +161,8 @@ def test_an_updated_page_is_learned_and_its_old_text_is_never_replayed_again(tmp
     outcome = run(home)
     assert outcome.kind in {"accepted", "undecided"}, outcome.reasons
     assert updated in texts_of(home, "select", "statements")
-    added = {row["text"] for row in read_lines(home.root / "data/replay/added.jsonl")}
+    added = {row["text"] for row in read_lines(home.root / "data/replay/segment/added.jsonl")}
+    assert added
     assert old["text"] not in added
     if outcome.kind == "accepted":
         version = Registry(home).version("2")
@@ -236,7 +239,7 @@ def test_a_withdrawn_page_leaves_the_index_and_the_buffer(tmp_path: Path) -> Non
     landing.land(home.root, "statements", [], [gone], now=NOW)
     land_rows(home, "types", rows("types", 60, 60))
     run(home, tiny(gate={"superiority": "not-required", "margin_nats": 1.0}))
-    assert gone in {row["key"] for row in read_lines(home.root / "data/replay/removed.jsonl")}
+    assert gone in {row["key"] for row in read_lines(home.root / "data/replay/segment/removed.jsonl")}
     tombstones = [row for row in read_lines(home.root / "data/clean/index/index.jsonl") if row.get("removed")]
     assert [row["key"] for row in tombstones] == [gone]
 

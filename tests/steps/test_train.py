@@ -190,7 +190,9 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
     workspace = tiny_workspace(tmp_path)
     parent = parent_model(workspace)
     path = tmp_path / "parent/model.safetensors"
-    save_file({name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}, path, {"format": "pt"})
+    save_file(
+        {name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}, path, {"format": "pt"}
+    )
     with pytest.raises(ValueError, match=r"at step 1 the loss is nan .* lower train\.learning_rate"):
         train(workspace, config(), parent, STATE, training_set(workspace), validation_items(workspace))
 

@@ -5,12 +5,11 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from steps.evaluate import EvaluateConfig
-from steps.gate import GateConfig
-from steps.train import TrainConfig
 
 from steps.clean import CleanConfig
 from steps.core.shards import digest_of
+from steps.evaluate import EvaluateConfig
+from steps.gate import GateConfig
 from steps.ingest import IngestConfig
 from steps.merge import MergeConfig
 from steps.mix import MixConfig
@@ -18,6 +17,7 @@ from steps.plan import PlanConfig
 from steps.replay import ReplayConfig
 from steps.select import SelectConfig
 from steps.split import SplitConfig
+from steps.train import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 ModelType = TypeVar("ModelType", bound=BaseModel)

@@ -1,13 +1,11 @@
 """The score: one refresh of the model, from landed data to a registered version."""
 
-from steps.evaluate import evaluate
-from steps.gate import gate
-from steps.train import train
-
 from pipelines.edge.orchestration import flow
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.session import Session
 from steps.clean import clean
+from steps.evaluate import evaluate
+from steps.gate import gate
 from steps.ingest import ingest
 from steps.merge import merge
 from steps.mix import mix
@@ -15,6 +13,7 @@ from steps.plan import plan
 from steps.replay import replay
 from steps.select import select
 from steps.split import split
+from steps.train import train
 
 
 @flow(name="refresh")

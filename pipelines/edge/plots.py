@@ -80,7 +80,9 @@ def mixture(planned: Mapping[str, int], achieved: Mapping[str, int]) -> Figure:
     figure, axes = _figure(8, 1.4 + 0.6 * len(names), "Mixture: loss tokens planned and achieved")
     for place, name in enumerate(reversed(names)):
         axes.barh(place + 0.18, planned[name], height=0.34, color=GREY, label="planned" if place == 0 else None)
-        axes.barh(place - 0.18, achieved.get(name, 0), height=0.34, color=BLUE, label="achieved" if place == 0 else None)
+        axes.barh(
+            place - 0.18, achieved.get(name, 0), height=0.34, color=BLUE, label="achieved" if place == 0 else None
+        )
         axes.text(achieved.get(name, 0), place - 0.18, f" {achieved.get(name, 0):,}", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
     axes.set_xlabel("loss tokens")

@@ -237,7 +237,9 @@ class Verdict(Artifact):
     comparisons: tuple[Comparison, ...]
     row: MatrixRow = Field(description="the candidate's row of the matrix version x task")
     baseline_row: MatrixRow
-    transfer: dict[str, float] = Field(description="average, learning accuracy, backward transfer, forgetting (of -loss)")
+    transfer: dict[str, float] = Field(
+        description="average, learning accuracy, backward transfer, forgetting (of -loss)"
+    )
 
 
 class Version(Artifact):

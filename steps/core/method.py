@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
-from pydantic.functional_serializers import SerializerFunctionWrapHandler
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 METHODS = Path(__file__).parent.parent / "methods"
 
@@ -67,7 +66,7 @@ def load_method(slot: str, name: str) -> type[Method]:
         raise ValueError(f"{slot}: no method {name!r}; there are: {', '.join(method_names(slot))}")
     stem = name.replace("-", "_")
     module = importlib.import_module(f"steps.methods.{slot}.{stem}")
-    found = getattr(module, "".join(part.capitalize() for part in stem.split("_")))
+    found: type[Method] = getattr(module, "".join(part.capitalize() for part in stem.split("_")))
     assert issubclass(found, Method), f"{found} is not a Method"
     return found
 

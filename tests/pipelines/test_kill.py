@@ -93,9 +93,7 @@ def in_turn(home: Home, killed: tuple[str, ...]) -> list[str]:
     return hit
 
 
-def test_killed_in_the_middle_of_training_and_of_registering(
-    unharmed: tuple[str, Outcome], tmp_path: Path
-) -> None:
+def test_killed_in_the_middle_of_training_and_of_registering(unharmed: tuple[str, Outcome], tmp_path: Path) -> None:
     home = workspace(tmp_path, documents=60)
     for stage in SHORT:
         assert kill_once(home, begun(home, stage), "refresh", "tiny"), f"{stage} ended before it could be killed"

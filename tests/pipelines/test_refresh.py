@@ -84,7 +84,7 @@ def test_a_version_says_where_it_comes_from(first: tuple[Home, Outcome]) -> None
 def test_the_run_has_metrics_plots_data_sets_and_lineage(first: tuple[Home, Outcome]) -> None:
     import mlflow
 
-    home, outcome = first
+    _, outcome = first
     run_ = mlflow.MlflowClient().get_run(outcome.run_id)
     assert run_.info.status == "FINISHED"
     assert run_.data.metrics["train/loss_nats_per_token"] > 0

@@ -30,7 +30,7 @@ def test_a_misspelt_knob_is_refused() -> None:
 
 
 def test_a_section_without_a_method_is_told_what_exists() -> None:
-    with pytest.raises(ValueError, match="there are: .*full.*lora"):
+    with pytest.raises(ValueError, match=r"there are: .*full.*lora"):
         from_recipe("params")({"rank": 4})
 
 

@@ -1,4 +1,4 @@
-"""The small model: a Llama of four million parameters, trained here on general text, for experiments that must be cheap.
+"""The small model: a Llama of four million parameters, trained here on general text, for cheap experiments.
 
 Its budget is counted in tokens, not read from a clock, so that the same text makes the same model. It has seen all of
 the general text, hold-outs too: it is a base that has something to forget, not one to boast with.

@@ -1,4 +1,7 @@
-"""How the parent and what training made of it become the candidate."""
+"""How the parent and what training made of it become the candidate.
+
+One verb, `merge`: two checkpoint folders in, the folder of the candidate out; weights have no unit.
+"""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

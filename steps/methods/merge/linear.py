@@ -12,7 +12,9 @@ from steps.methods.merge import Merge
 
 
 class Linear(Merge):
-    """Linear interpolation of all weights: (1 - weight) * parent + weight * trained.
+    """Linear interpolation of all weights between the parent and the trained model.
+
+    Rule:       candidate = (1 - weight) * parent + weight * trained, for every tensor
 
     The sum is formed in float32, tensor by tensor, and stored in the trained model's dtype: memory holds one tensor.
     Tensors of whole numbers are the trained model's.

@@ -10,6 +10,7 @@ from steps.methods.merge import Merge
 class TrainedAsItIs(Merge):
     """Take the trained model as it is; nothing is written.
 
+    Rule:       candidate = trained
     Reduces to: the trained model, always (exact)
     """
 

@@ -1,4 +1,7 @@
-"""Which parameters training moves, and how the result becomes full weights again."""
+"""Which parameters training moves, and how the result becomes full weights again.
+
+Two verbs around the training loop: `attach` before it, `finish` after it. Weights are float32 in between.
+"""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class Full(Params):
     """Train every parameter of the network.
 
+    Rule:       every parameter requires a gradient
     Reduces to: the parent model when no step is taken (exact)
     Differs:    nothing to differ from; this is ordinary training
     """

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Lora(Params):
-    """LoRA: keep W frozen and train B·A beside it; the layer computes W·x + (alpha / rank)·B·A·x.
+    """LoRA: keep W frozen and train a product B·A of low rank beside it.
+
+    Rule:       a layer computes W·x + (alpha / rank)·B·A·x; afterwards W becomes W + (alpha / rank)·B·A, in float32
 
     W is [out, in], A is [rank, in] (Kaiming-uniform, seeded), B is [out, rank] (zero).
 

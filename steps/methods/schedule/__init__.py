@@ -1,4 +1,7 @@
-"""How large the learning rate is at each optimiser step."""
+"""How large the learning rate is at each optimiser step.
+
+One verb, `rate`: a step in 1..num_steps and the peak in, the learning rate of that step out.
+"""
 
 from abc import ABC, abstractmethod
 

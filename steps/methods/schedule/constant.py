@@ -9,6 +9,7 @@ from steps.methods.schedule import Schedule
 class Constant(Schedule):
     """The peak rate at every step.
 
+    Rule:       rate(step) = peak
     Units:      rate per optimiser step
     Reduces to: itself: it has no knob (exact)
     """

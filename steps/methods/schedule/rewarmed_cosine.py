@@ -12,7 +12,7 @@ from steps.methods.schedule import Schedule
 class RewarmedCosine(Schedule):
     """Linear warm-up from zero to the peak over W steps, then half a cosine down to the minimum at the last step E.
 
-    step <= W: peak * step / W; after: low + (peak - low) / 2 * (1 + cos(pi * (step - W) / (E - W))),
+    Rule: step <= W: peak * step / W; after: low + (peak - low) / 2 * (1 + cos(pi * (step - W) / (E - W))),
     with low = min_ratio * peak and W = round(warmup_share * E), at least one step if the share is above zero.
 
     Units:      rate per optimiser step; shares without unit

@@ -1,0 +1,153 @@
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from steps.core.checkpoints import FACTS, TENSORS, Checkpoints, History, restore_training, training_tensors
+from tests.tiny_models import rows_of
+
+
+def numbers(value: float) -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((4, 4), value)}
+
+
+def network_and_optimizer(seed: int) -> tuple[torch.nn.Module, torch.optim.AdamW]:
+    torch.manual_seed(seed)
+    network = torch.nn.Linear(3, 2)
+    network.bias.requires_grad_(False)
+    return network, torch.optim.AdamW([network.weight], lr=0.1)
+
+
+def take_step(network: torch.nn.Module, optimizer: torch.optim.AdamW) -> None:
+    network(torch.randn(5, 3)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_the_latest_of_the_last_two_is_read_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    for step in (2, 9, 10):
+        checkpoints.save(step, numbers(step))
+    found = Checkpoints(tmp_path / "c", "run").latest()
+    assert found is not None
+    assert found.step == 10
+    assert torch.equal(found.tensors["weight"], numbers(10)["weight"])
+    assert sorted(path.name for path in (tmp_path / "c").glob("step-*")) == ["step-10", "step-9"]
+
+
+@pytest.mark.parametrize("damage", ["bit", "short", "no tensors", "no facts", "junk facts"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, numbers(1))
+    checkpoints.save(2, numbers(2))
+    tensors, facts = tmp_path / "c/step-2" / TENSORS, tmp_path / "c/step-2" / FACTS
+    bytes_ = bytearray(tensors.read_bytes())
+    bytes_[-1] ^= 1
+    if damage == "bit":
+        tensors.write_bytes(bytes_)
+    if damage == "short":
+        tensors.write_bytes(bytes_[:-8])
+    if damage == "no tensors":
+        tensors.unlink()
+    if damage == "no facts":
+        facts.unlink()
+    if damage == "junk facts":
+        facts.write_bytes(b"\xff\x00")
+    found = Checkpoints(tmp_path / "c", "run").latest()
+    assert found is not None
+    assert found.step == 1
+    assert "step-2: damaged checkpoint passed over" in caplog.text
+
+
+def test_a_damaged_checkpoint_is_made_anew(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, numbers(1))
+    (tmp_path / "c/step-1" / FACTS).unlink()
+    checkpoints.save(1, numbers(3))
+    found = checkpoints.latest()
+    assert found is not None
+    assert torch.equal(found.tensors["weight"], numbers(3)["weight"])
+
+
+def test_a_pickle_planted_in_a_checkpoint_is_named_and_never_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, numbers(1))
+    (tmp_path / "c/step-1/optimizer.pt").write_bytes(pickle.dumps(pytest.fail))
+    with caplog.at_level(logging.WARNING):
+        found = checkpoints.latest()
+    assert found is not None
+    assert found.step == 1
+    assert "ignored optimizer.pt" in caplog.text
+
+
+def test_a_write_that_was_cut_off_is_swept_away(tmp_path: Path) -> None:
+    Checkpoints(tmp_path / "c", "run").save(1, numbers(1))
+    (tmp_path / "c/.step-2").mkdir()
+    (tmp_path / "c/.step-2" / TENSORS).write_bytes(b"half")
+    found = Checkpoints(tmp_path / "c", "run").latest()
+    assert found is not None
+    assert found.step == 1
+    assert not (tmp_path / "c/.step-2").exists()
+
+
+def test_checkpoints_of_another_run_go(tmp_path: Path) -> None:
+    Checkpoints(tmp_path / "c", "one").save(1, numbers(1))
+    assert Checkpoints(tmp_path / "c", "two").latest() is None
+
+
+def test_a_full_disk_loses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, numbers(1))
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"step-2: cannot be written: .*No space left on device; free disk space"):
+        checkpoints.save(2, numbers(2))
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.step == 1
+    assert not (tmp_path / "c/.step-2").exists()
+
+
+def test_a_step_after_a_restore_is_the_step_that_would_have_been(tmp_path: Path) -> None:
+    network, optimizer = network_and_optimizer(0)
+    take_step(network, optimizer)
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, training_tensors(network, optimizer))
+    take_step(network, optimizer)
+    other, its_optimizer = network_and_optimizer(0)
+    found = checkpoints.latest()
+    assert found is not None
+    torch.manual_seed(99)  # the random state comes back too
+    restore_training(other, its_optimizer, found.tensors)
+    take_step(other, its_optimizer)
+    assert torch.equal(other.weight, network.weight)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    network, optimizer = network_and_optimizer(0)
+    with pytest.raises(ValueError, match=r"weight wants shape \[2, 3\], found none"):
+        restore_training(network, optimizer, {"random/cpu": torch.get_rng_state()})
+
+
+def test_a_step_is_told_once(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    assert history.add(1, {"loss": 2.0})
+    again = History(tmp_path / "history.jsonl")
+    assert not again.add(1, {"loss": 3.0})
+    assert again.add(2, {"loss": 1.0})
+    assert rows_of(tmp_path / "history.jsonl") == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+
+
+def test_a_line_that_was_cut_off_is_told_again(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"loss":2.0,"step":1}\n{"loss":1.')
+    assert History(tmp_path / "history.jsonl").add(2, {"loss": 1.5})
+    assert rows_of(tmp_path / "history.jsonl") == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]

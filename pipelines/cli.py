@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-out, err = Console(), Console(stderr=True)
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110  # of tables in a file or a pipe
+out, err = Console(soft_wrap=True, width=WIDTH), Console(stderr=True, soft_wrap=True)
 state: dict[str, Any] = {"workspace": None, "verbose": False}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

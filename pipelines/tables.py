@@ -1,6 +1,6 @@
 """What the command line shows: renderables, built from values; `cli.py` prints them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.edge.outcome import Outcome
+from pipelines.edge.outcome import Outcome, TaskRow
 
 COLOURS = {"accepted": "green", "rejected": "red", "undecided": "yellow", "unchanged": "cyan"}
 
@@ -20,7 +20,7 @@ def outcome_table(outcome: Outcome, places: Mapping[str, str]) -> RenderableType
     verdict = Text(f"{outcome.kind.upper()}: {said}", style=f"bold {colour}")
     parts: list[RenderableType] = []
     if outcome.rows:
-        parts += [_losses(outcome), _records(outcome)]
+        parts += [_losses(outcome), _records(outcome), *_reasons(outcome.rows)]
     parts.append(Panel(Group(verdict, *(Text(f"- {reason}") for reason in outcome.reasons)), border_style=colour))
     for task, (before, after) in outcome.samples.items():
         parts.append(Text.assemble((f"{task}, before: ", "dim"), _one_line(before)))
@@ -64,17 +64,20 @@ def _records(outcome: Outcome) -> Table:
             f"{row.landed:,}",
             f"{row.kept:,}",
             f"{row.held_out:,}",
-            _counted(row.dropped),
-            _counted(row.quarantined),
+            f"{sum(row.dropped.values()):,}",
+            f"{sum(row.quarantined.values()):,}",
             f"{row.superseded:,}",
         )
     return table
 
 
-def _counted(reasons: Mapping[str, int]) -> str:
-    if not reasons:
-        return "0"
-    return f"{sum(reasons.values()):,} ({', '.join(f'{reason} {n:,}' for reason, n in sorted(reasons.items()))})"
+def _reasons(rows: Sequence[TaskRow]) -> Iterator[Text]:
+    """Why records were dropped or quarantined, a line for each task that lost any."""
+    for row in rows:
+        for word, reasons in (("dropped", row.dropped), ("quarantined", row.quarantined)):
+            if reasons:
+                counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+                yield Text.assemble((f"{row.task}, {word}: ", "dim"), counted)
 
 
 def _number(value: float | None) -> str:

@@ -62,7 +62,7 @@ def conclude(
     if kind != "rejected":
         buffer, index, holdout = adopt(do.home, buffer), adopt(do.home, index), adopt(do.home, holdout)
     version = _version(do, parent, candidate, trained, verdict, buffer, index, holdout)
-    hashes = versioning.add_landings(do.home.root, sorted(do.landings)) if do.folder == "data" else {}
+    hashes = versioning.add_landings(do.home.root, list(do.tasks)) if do.folder == "data" else {}
     number = _register(do, registry, version, trained, verdict, hashes)
     _check_loads_back(do, registry.folder(number) / WEIGHTS, report)
 

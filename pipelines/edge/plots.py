@@ -1,90 +1,173 @@
-"""The plots of an MLflow run: built without global state, each answering one question at a glance."""
+"""The pictures of a refresh: training, the change on the hold-out, the matrix version x task, the mixture.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+Each returns a figure that belongs to nobody else: no window, no state shared between calls.
+"""
 
-from matplotlib.figure import Figure
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from steps.core.artifacts import MatrixRow, Verdict
+from steps.core.artifacts import Comparison, MatrixRow, Verdict
 
-BLUE, RED, GREY, GREEN = "#2b6cb0", "#c53030", "#718096", "#2f855a"
+if TYPE_CHECKING:  # matplotlib is imported when a picture is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, GRID = "#22303c", "#77838f", "#e3e7ea"
+COLOURS = ("#1f6f8b", "#e07a3f", "#5b8c5a", "#8d6a9f", "#c2a83e", "#b5495b", "#4a6fa5", "#7a7a7a")
+ANSWERS = {"pass": "#3b8456", "undecided": "#c99a2e", "fail": "#b8403a"}
+SHOWN_IN_FULL = 30  # steps; a longer run is also drawn as a running mean
 
 
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+def _figure(width: float, height: float, title: str) -> tuple["Figure", "Axes"]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=12)
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(side == "bottom")
+        axes.spines[side].set_color(QUIET)
+    axes.set_axisbelow(True)
     return figure, axes
 
 
-def losses(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Training loss per step, and validation loss per task where it was measured; nats/token."""
-    figure, axes = _figure(8, 4, "Training and validation loss")
-    train = [(row["step"], row["train/loss_nats_per_token"]) for row in history if "train/loss_nats_per_token" in row]
-    if train:
-        axes.plot(*zip(*train, strict=True), color=GREY, linewidth=1.2, label="training")
-    names = sorted({key for row in history for key in row if key.startswith("train/validation_")})
-    for name in names:
-        found = [(row["step"], row[name]) for row in history if name in row]
-        axes.plot(*zip(*found, strict=True), marker="o", linewidth=1.8, label=name.removeprefix("train/validation_"))
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("nats per token")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+def _say_nothing(axes: "Axes", why: str) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, why, ha="center", va="center", color=QUIET, transform=axes.transAxes)
 
 
-def holdout_change(verdict: Verdict) -> Figure:
-    """The change of each task against the champion and the references, with its interval and its margin."""
-    rows = [c for c in verdict.comparisons if c.kind == "non-inferiority"]
-    figure, axes = _figure(8, 1.4 + 0.5 * len(rows), f"Change of hold-out loss: {verdict.outcome}")
-    for place, row in enumerate(reversed(rows)):
-        colour = {"pass": GREEN, "fail": RED, "undecided": "#b7791f"}[row.outcome]
-        axes.plot([row.low_nats, row.high_nats], [place, place], color=colour, linewidth=2.5, solid_capstyle="round")
-        axes.plot(row.change_nats, place, "o", color=colour)
-        axes.plot([row.margin_nats] * 2, [place - 0.3, place + 0.3], color=RED, linewidth=1.2, linestyle=":")
-    axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), [f"{row.task}\nagainst {row.against}" for row in reversed(rows)], fontsize=8)
-    axes.set_xlabel("nats per token; left of 0 is better, dotted: the margin")
-    return figure
-
-
-def matrix(rows: Sequence[MatrixRow]) -> Figure:
-    """Version x task: the anchor losses as a heat map, each column coloured from its best to its worst."""
-    tasks = sorted({task for row in rows for task in row.losses})
-    figure, axes = _figure(2.5 + 1.5 * len(tasks), 1.6 + 0.45 * len(rows), "Loss on the anchor sets, nats per token")
-    shade = [[_shade(rows, row, task) for task in tasks] for row in rows]
-    axes.imshow(shade, cmap="RdYlGn_r", vmin=0, vmax=1, aspect="auto", alpha=0.6)
-    for y, row in enumerate(rows):
-        for x, task in enumerate(tasks):
-            if task in row.losses:
-                bold = "bold" if task in row.trained else "normal"
-                axes.text(x, y, f"{row.losses[task]:.3f}", ha="center", va="center", fontsize=9, fontweight=bold)
-    axes.set_xticks(range(len(tasks)), tasks, fontsize=8)
-    axes.set_yticks(range(len(rows)), [row.version for row in rows], fontsize=8)
-    axes.set_ylabel("version (bold: trained on)")
-    return figure
-
-
-def _shade(rows: Sequence[MatrixRow], row: MatrixRow, task: str) -> float:
-    column = [other.losses[task] for other in rows if task in other.losses]
-    if task not in row.losses or max(column) == min(column):
-        return 0.5
-    return (row.losses[task] - min(column)) / (max(column) - min(column))
-
-
-def mixture(planned: Mapping[str, int], achieved: Mapping[str, int]) -> Figure:
-    """Loss tokens of each source, planned beside achieved."""
-    names = sorted(planned)
-    figure, axes = _figure(8, 1.4 + 0.6 * len(names), "Mixture: loss tokens planned and achieved")
-    for place, name in enumerate(reversed(names)):
-        axes.barh(place + 0.18, planned[name], height=0.34, color=GREY, label="planned" if place == 0 else None)
-        axes.barh(
-            place - 0.18, achieved.get(name, 0), height=0.34, color=BLUE, label="achieved" if place == 0 else None
+def losses(history: Iterable[Mapping[str, float]]) -> "Figure":
+    """Training loss per step, thin and as a running mean, and the losses on each task's validation items."""
+    figure, axes = _figure(8.0, 4.4, "Loss while training")
+    rows = [dict(row) for row in history]
+    names = list(dict.fromkeys(name for row in rows for name in row if "loss" in name and "/loss_new/" not in name))
+    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
+    whole = lines.pop("train/loss_nats_per_token", [])
+    held_out = {name: line for name, line in lines.items() if name.startswith("validation/")}
+    if not whole and not held_out:
+        _say_nothing(axes, "no steps")
+        return figure
+    if whole:
+        steps, nats = [step for step, _ in whole], [value for _, value in whole]
+        long = len(nats) > SHOWN_IN_FULL
+        axes.plot(
+            steps, nats, color=QUIET, lw=1.0 if long else 1.6, alpha=0.45 if long else 0.9, label="training batch"
         )
-        axes.text(achieved.get(name, 0), place - 0.18, f" {achieved.get(name, 0):,}", va="center", fontsize=8)
-    axes.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
-    axes.set_xlabel("loss tokens")
-    axes.legend(frameon=False, fontsize=8)
+        if long:
+            window = max(3, len(nats) // 15)
+            axes.plot(steps, _running_mean(nats, window), color=INK, lw=2.0, label=f"training, mean of {window} steps")
+    for place, (name, line) in enumerate(sorted(held_out.items())):
+        label = name.removeprefix("validation/").removeprefix("loss_").replace("nats_per_token", "all")
+        colour = COLOURS[place % len(COLOURS)]
+        axes.plot(*zip(*line, strict=True), color=colour, lw=1.8, marker="o", ms=5, label=f"validation: {label}")
+    axes.set_xlabel("optimiser step", color=INK)
+    axes.set_ylabel("nats/token", color=INK)
+    axes.grid(axis="y", color=GRID)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
+
+
+def _running_mean(values: Sequence[float], window: int) -> list[float]:
+    return [sum(part := values[max(0, k + 1 - window) : k + 1]) / len(part) for k in range(len(values))]
+
+
+def holdout_change(verdict: Verdict) -> "Figure":
+    """Each comparison's change of loss with its 95 % interval, against zero and the margin that it must keep."""
+    found = sorted(
+        verdict.comparisons, key=lambda each: (each.kind, each.against != "champion", each.against, each.task)
+    )
+    height = 1.6 + 0.42 * max(2, len(found))
+    figure, axes = _figure(9.0, height, f"Change of hold-out loss, 95 % intervals: {verdict.outcome}")
+    if not found:
+        _say_nothing(axes, "nothing was compared")
+        return figure
+    axes.axvline(0.0, color=INK, lw=1.0)
+    for place, each in enumerate(found):
+        colour = ANSWERS[each.outcome]
+        axes.plot([each.low_nats, each.high_nats], [place, place], color=colour, lw=2.4, solid_capstyle="round")
+        axes.plot(each.change_nats, place, "o", color=colour, ms=7, mec="white", mew=1.2)
+        if each.margin_nats:
+            axes.plot([each.margin_nats] * 2, [place - 0.32, place + 0.32], color=QUIET, lw=1.6, ls=(0, (2, 1)))
+        words = f"{_signed(each.change_nats)} {each.outcome}"
+        axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+    axes.set_yticks(range(len(found)), [_name(each) for each in found])
+    axes.set_ylim(len(found) - 0.5, -0.6)
+    axes.set_xlabel("change in nats/token (left is better); dashed: the margin", color=INK)
+    axes.grid(axis="x", color=GRID)
+    axes.margins(x=0.08)
+    return figure
+
+
+def _name(each: Comparison) -> str:
+    return f"{each.task}, fresh" if each.kind == "superiority" else f"{each.task} vs {each.against}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def matrix(rows: Sequence[MatrixRow]) -> "Figure":
+    """Loss of every version on every task's anchor set; colour is the change since the task's first score."""
+    tasks = list(dict.fromkeys(task for row in rows for task in sorted(row.losses)))
+    width, height = 2.6 + 1.5 * max(2, len(tasks)), 1.8 + 0.5 * max(2, len(rows))
+    figure, axes = _figure(width, height, "Hold-out loss, version by task")
+    if not tasks:
+        _say_nothing(axes, "no scores")
+        return figure
+    first = {task: next(row.losses[task] for row in rows if task in row.losses) for task in tasks}
+    change = [[row.losses.get(task, float("nan")) - first[task] for task in tasks] for row in rows]
+    reach = max((abs(value) for line in change for value in line if value == value), default=0.0) or 1.0
+    image = axes.imshow(change, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", alpha=0.75)
+    for k, row in enumerate(rows):
+        for j, task in enumerate(tasks):
+            bold = "bold" if task in row.trained else "normal"
+            words = f"{row.losses[task]:.3f}" if task in row.losses else "–"
+            strong = abs(change[k][j]) > 0.75 * reach if task in row.losses else False
+            axes.text(
+                j, k, words, ha="center", va="center", fontsize=10, fontweight=bold, color="white" if strong else INK
+            )
+    axes.set_xticks(range(len(tasks)), tasks, rotation=0 if max(map(len, tasks)) < 15 else 20)
+    axes.set_yticks(range(len(rows)), [row.version for row in rows])
+    axes.set_xlabel("nats/token; bold: trained on in that version", color=INK)
+    axes.spines["bottom"].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.03)
+    bar.set_label("change since its first score", color=INK, fontsize=9)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=0)
+    return figure
+
+
+def mixture(planned: Mapping[str, int], achieved: Mapping[str, int]) -> "Figure":
+    """Loss tokens of each source, planned beside achieved, with their shares."""
+    sources = sorted({*planned, *achieved})
+    figure, axes = _figure(8.0, 1.6 + 0.62 * max(2, len(sources)), "Training mixture, planned and achieved")
+    if not sources:
+        _say_nothing(axes, "no sources")
+        return figure
+    most = max([*planned.values(), *achieved.values(), 1])
+    for offset, name, counts, colour in (
+        (-0.19, "planned", planned, "#b9c6ce"),
+        (0.19, "achieved", achieved, COLOURS[0]),
+    ):
+        total = sum(counts.values()) or 1
+        tokens = [counts.get(source, 0) for source in sources]
+        axes.barh([place + offset for place in range(len(sources))], tokens, height=0.34, color=colour, label=name)
+        for place, number in enumerate(tokens):
+            words = f"{number:,}  ({100 * number / total:.1f} %)"
+            axes.text(number + 0.01 * most, place + offset, words, va="center", fontsize=8.5, color=INK)
+    axes.set_yticks(range(len(sources)), sources)
+    axes.set_ylim(len(sources) - 0.5, -0.5)
+    axes.set_xlim(0, 1.25 * most)
+    axes.xaxis.set_major_formatter(_thousands)
+    axes.set_xlabel("loss tokens", color=INK)
+    axes.grid(axis="x", color=GRID)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def _thousands(value: float, _: Any) -> str:
+    return f"{value:,.0f}"

@@ -8,7 +8,7 @@ from pipelines.edge.base_models import resolve_base
 from pipelines.small_model import build_small_model
 from steps.core.models import load_model, load_tokenizer
 
-MINUTES = 0.1  # of the budget: two steps
+MINUTES = 0.03  # of the budget: two steps
 
 
 class Killed(Exception):

@@ -1,0 +1,118 @@
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from steps.core.artifacts import TrainingSet
+from steps.core.likelihood import encode, first_context, summed_losses
+from steps.core.models import load_model, load_tokenizer
+from steps.core.training import Blocks, HeldOut, advice_on_memory, reproducible, told_to_stop
+from tests.tiny_models import TEXT, tiny_model, tiny_workspace, training_set, validation_items
+
+
+def made(root: Path, **masked: int) -> tuple[Path, TrainingSet]:
+    workspace = tiny_workspace(root)
+    blocks = training_set(workspace, num_steps=2, per_step=3, block_tokens=8)
+    path = workspace.at(blocks.path) / "blocks.safetensors"
+    tensors = load_file(path)
+    for row in masked.values():
+        tensors["loss_mask"][row] = 0
+    save_file(tensors, path)
+    return path.parent, blocks
+
+
+def test_the_blocks_of_a_step_come_in_their_order_with_their_sources(tmp_path: Path) -> None:
+    blocks = Blocks(*made(tmp_path))
+    parts = list(blocks.micro_batches(2, size=2))
+    assert [sources for _, _, sources in parts] == [["replay/general", "new/alpha"], ["replay/general"]]
+    assert torch.equal(torch.cat([tokens for tokens, _, _ in parts]), blocks.input_ids_NT[3:])
+    assert (blocks.num_losses(1), blocks.num_losses(2)) == (21, 7 + 7 + 3)
+
+
+def test_a_block_without_loss_is_not_computed(tmp_path: Path) -> None:
+    blocks = Blocks(*made(tmp_path, masked=1))
+    assert [sources for _, _, sources in blocks.micro_batches(1, size=1)] == [["new/alpha"], ["new/alpha"]]
+
+
+def test_a_training_set_without_blocks_is_refused(tmp_path: Path) -> None:
+    folder, blocks = made(tmp_path)
+    with pytest.raises(ValueError, match=r"has no block; land more documents or raise plan\.budget_tokens"):
+        Blocks(folder, blocks.model_copy(update={"num_steps": 0}))
+
+
+def test_loss_on_a_first_token_is_refused(tmp_path: Path) -> None:
+    folder, blocks = made(tmp_path)
+    tensors = load_file(folder / "blocks.safetensors")
+    tensors["loss_mask"][2, 0] = 1
+    save_file(tensors, folder / "blocks.safetensors")
+    with pytest.raises(ValueError, match="a block's first token carries loss"):
+        Blocks(folder, blocks)
+
+
+def test_the_validation_loss_is_the_mean_over_the_tokens_of_the_first_items(tmp_path: Path) -> None:
+    workspace = tiny_workspace(tmp_path)
+    parent = tiny_model(tmp_path / "parent")
+    validation = validation_items(workspace)
+    network, tokenizer = load_model(parent), load_tokenizer(parent)
+    texts = encode(tokenizer, [("0", TEXT[:20]), ("1", TEXT[1:22])], 16)
+    expected = sum(summed_losses(network, texts, first_context(tokenizer))) / 32
+    held_out = HeldOut(workspace.at(validation.path), validation, parent, num_items=2, num_tokens=16)
+    assert held_out.losses(network) == pytest.approx({"train/validation_alpha": expected}, rel=1e-6)
+
+
+def test_no_items_asked_for_means_no_validation(tmp_path: Path) -> None:
+    workspace = tiny_workspace(tmp_path)
+    parent = tiny_model(tmp_path / "parent")
+    validation = validation_items(workspace)
+    assert HeldOut(workspace.at(validation.path), validation, parent, 0, 16).losses(load_model(parent)) == {}
+
+
+def test_chance_comes_from_the_seed_and_the_process_keeps_its_own() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with reproducible(7):
+            assert torch.are_deterministic_algorithms_enabled()
+            drawn.append(float(torch.rand(())))
+    assert drawn[0] == drawn[1]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("error", [MemoryError("full"), torch.OutOfMemoryError("CUDA out of memory")])
+def test_every_way_of_running_out_of_memory_gives_the_advice(error: Exception) -> None:
+    with (
+        pytest.raises(MemoryError, match="out of memory: .*; train less at once"),
+        advice_on_memory("train less at once"),
+    ):
+        raise error
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), advice_on_memory("train less at once"):
+        raise RuntimeError("shapes differ")
+
+
+def test_sigterm_sets_the_event_and_is_given_back() -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with told_to_stop() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_thread_that_cannot_listen_trains_all_the_same() -> None:
+    seen = []
+
+    def work() -> None:
+        with told_to_stop() as stop:
+            seen.append(stop.is_set())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]

@@ -86,7 +86,7 @@ def test_chance_comes_from_the_seed_and_the_process_keeps_its_own() -> None:
 @pytest.mark.parametrize("error", [MemoryError("full"), torch.OutOfMemoryError("CUDA out of memory")])
 def test_every_way_of_running_out_of_memory_gives_the_advice(error: Exception) -> None:
     with (
-        pytest.raises(MemoryError, match="out of memory: .*; train less at once"),
+        pytest.raises(MemoryError, match=r"out of memory: .*; train less at once"),
         advice_on_memory("train less at once"),
     ):
         raise error

@@ -3,6 +3,7 @@
 Each returns a figure that belongs to nobody else: no window, no state shared between calls.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,17 @@ if TYPE_CHECKING:  # matplotlib is imported when a picture is drawn
 INK, QUIET, GRID = "#22303c", "#77838f", "#e3e7ea"
 COLOURS = ("#1f6f8b", "#e07a3f", "#5b8c5a", "#8d6a9f", "#c2a83e", "#b5495b", "#4a6fa5", "#7a7a7a")
 ANSWERS = {"pass": "#3b8456", "undecided": "#c99a2e", "fail": "#b8403a"}
+TRAINING, VALIDATION = "train/loss_nats_per_token", "train/validation_"  # as train names them
 SHOWN_IN_FULL = 30  # steps; a longer run is also drawn as a running mean
 
 
 def _figure(width: float, height: float, title: str) -> tuple["Figure", "Axes"]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=12)
@@ -44,10 +48,9 @@ def losses(history: Iterable[Mapping[str, float]]) -> "Figure":
     """Training loss per step, thin and as a running mean, and the losses on each task's validation items."""
     figure, axes = _figure(8.0, 4.4, "Loss while training")
     rows = [dict(row) for row in history]
-    names = list(dict.fromkeys(name for row in rows for name in row if "loss" in name and "/loss_new/" not in name))
-    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
-    whole = lines.pop("train/loss_nats_per_token", [])
-    held_out = {name: line for name, line in lines.items() if name.startswith("validation/")}
+    names = sorted({name for row in rows for name in row if name == TRAINING or name.startswith(VALIDATION)})
+    held_out = {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
+    whole = held_out.pop(TRAINING, [])
     if not whole and not held_out:
         _say_nothing(axes, "no steps")
         return figure
@@ -60,10 +63,16 @@ def losses(history: Iterable[Mapping[str, float]]) -> "Figure":
         if long:
             window = max(3, len(nats) // 15)
             axes.plot(steps, _running_mean(nats, window), color=INK, lw=2.0, label=f"training, mean of {window} steps")
-    for place, (name, line) in enumerate(sorted(held_out.items())):
-        label = name.removeprefix("validation/").removeprefix("loss_").replace("nats_per_token", "all")
+    for place, (name, line) in enumerate(held_out.items()):
         colour = COLOURS[place % len(COLOURS)]
-        axes.plot(*zip(*line, strict=True), color=colour, lw=1.8, marker="o", ms=5, label=f"validation: {label}")
+        axes.plot(
+            *zip(*line, strict=True),
+            color=colour,
+            lw=1.8,
+            marker="o",
+            ms=5,
+            label=f"validation: {name.removeprefix(VALIDATION)}",
+        )
     axes.set_xlabel("optimiser step", color=INK)
     axes.set_ylabel("nats/token", color=INK)
     axes.grid(axis="y", color=GRID)
@@ -119,8 +128,8 @@ def matrix(rows: Sequence[MatrixRow]) -> "Figure":
         _say_nothing(axes, "no scores")
         return figure
     first = {task: next(row.losses[task] for row in rows if task in row.losses) for task in tasks}
-    change = [[row.losses.get(task, float("nan")) - first[task] for task in tasks] for row in rows]
-    reach = max((abs(value) for line in change for value in line if value == value), default=0.0) or 1.0
+    change = [[row.losses.get(task, math.nan) - first[task] for task in tasks] for row in rows]
+    reach = max(abs(value) for line in change for value in line if not math.isnan(value)) or 1.0
     image = axes.imshow(change, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", alpha=0.75)
     for k, row in enumerate(rows):
         for j, task in enumerate(tasks):

@@ -14,7 +14,7 @@ from steps.core.artifacts import Frozen, Model, Trained, TrainingSet, TrainingSt
 from steps.core.checkpoints import Checkpoints, History, restore_training, training_tensors
 from steps.core.method import from_recipe
 from steps.core.models import describe_model, load_model, save_model, token_losses
-from steps.core.shards import digest_of
+from steps.core.shards import digest_of, write_lines
 from steps.core.training import Blocks, HeldOut, advice_on_memory, reproducible, told_to_stop
 from steps.core.workspace import Workspace
 from steps.methods.params import Params
@@ -117,7 +117,7 @@ def train(
             if stop.is_set():
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
         made = _finish(workspace, config, accelerator.unwrap_model(network), parent)
-    history.path.replace(workspace.path / "history.jsonl")
+    write_lines(workspace.path / "history.jsonl", history.rows.values())
     checkpoints.clear()
     return Trained(
         digest=digest_of([made.digest, state.digest]),

@@ -39,6 +39,7 @@ class Checkpoints:
         self.folder = folder
         self.identity = identity
         self.keep = keep
+        shutil.rmtree(folder.with_name(f".{folder.name}.ended"), ignore_errors=True)
         owner = folder / "run"
         if not owner.is_file() or owner.read_text(encoding="utf-8") != identity:
             shutil.rmtree(folder, ignore_errors=True)
@@ -82,8 +83,10 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove all: the run has ended."""
-        shutil.rmtree(self.folder)
+        """Remove all at once: the run has ended, and half of its checkpoints would be the state of no run."""
+        ended = self.folder.with_name(f".{self.folder.name}.ended")
+        self.folder.replace(ended)
+        shutil.rmtree(ended)
 
     def _found(self) -> list[Path]:
         paths = [path for path in self.folder.glob("step-*") if path.name[5:].isdigit()]

@@ -117,6 +117,20 @@ def test_after_a_stop_only_the_missing_steps_are_computed(tmp_path: Path) -> Non
     assert [step for step, row in told.rows if "train/tokens_per_second" in row] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_a_run_killed_while_it_writes_its_model_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: Any) -> None:
+        raise Killed
+
+    here, straight = tiny_workspace(tmp_path), tiny_workspace(tmp_path / "straight")
+    monkeypatch.setattr("steps.core.models.copy_side_files", die)
+    with pytest.raises(Killed):
+        run(here, config())
+    monkeypatch.undo()
+    resumed, whole = run(here, config()), run(straight, config())
+    assert resumed.digest == whole.digest
+    assert rows_of(here.at(resumed.history)) == rows_of(straight.at(whole.history))
+
+
 def test_sigterm_finishes_the_step_and_keeps_it(tmp_path: Path) -> None:
     told = Told()
 

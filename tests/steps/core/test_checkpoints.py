@@ -151,3 +151,11 @@ def test_a_line_that_was_cut_off_is_told_again(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text('{"loss":2.0,"step":1}\n{"loss":1.')
     assert History(tmp_path / "history.jsonl").add(2, {"loss": 1.5})
     assert rows_of(tmp_path / "history.jsonl") == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
+
+
+def test_an_end_that_was_cut_off_leaves_no_half_run(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "run")
+    checkpoints.save(1, numbers(1))
+    checkpoints.folder.replace(tmp_path / ".c.ended")
+    assert Checkpoints(tmp_path / "c", "run").latest() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -1,0 +1,71 @@
+import pytest
+
+from steps.core.artifacts import MatrixRow
+from steps.core.matrix import transfer
+
+SCORES = [[0.2, 0.3, 0.1], [0.8, 0.4, 0.2], [0.7, 0.9, 0.3], [0.6, 0.8, 0.9]]  # rows 0 to 3, tasks 1 to 3
+
+
+def row(version: str, trained: tuple[str, ...] = (), **losses: float) -> MatrixRow:
+    return MatrixRow(version=version, losses=losses, trained=trained)
+
+
+def worked_example() -> list[MatrixRow]:
+    return [
+        MatrixRow(
+            version=str(k),
+            losses={f"task-{j + 1}": -score for j, score in enumerate(scores)},
+            trained=(f"task-{k}",) if k else (),
+        )
+        for k, scores in enumerate(SCORES)
+    ]
+
+
+def test_the_worked_example() -> None:
+    found = transfer(worked_example())
+    assert found == {
+        "average": pytest.approx(0.767, abs=5e-4),
+        "learning accuracy": pytest.approx(0.867, abs=5e-4),
+        "backward transfer": pytest.approx(-0.15),
+        "forward transfer": pytest.approx(0.15),
+        "forgetting": pytest.approx(0.15),
+    }
+
+
+def test_a_first_refresh_can_forget_only_what_the_base_knew() -> None:
+    rows = [row("base", docs=3.0, general=2.0), row("candidate", ("docs",), docs=2.5, general=2.1)]
+    found = transfer(rows)
+    assert found["backward transfer"] == pytest.approx(-0.1)
+    assert found["forgetting"] == pytest.approx(0.1)
+    assert found["average"] == pytest.approx(-2.3)
+    assert found["learning accuracy"] == pytest.approx((-2.5 - 2.0) / 2)
+    assert "forward transfer" not in found
+
+
+def test_a_first_refresh_of_every_task_has_nothing_to_forget() -> None:
+    found = transfer([row("base", docs=3.0), row("candidate", ("docs",), docs=2.5)])
+    assert found == {"average": -2.5, "learning accuracy": -2.5}
+
+
+def test_a_task_trained_again_is_compared_with_its_latest_training_before() -> None:
+    rows = [row("base", docs=3.0), row("1", ("docs",), docs=2.5), row("2", ("docs",), docs=2.2), row("3", docs=2.3)]
+    assert transfer(rows)["backward transfer"] == pytest.approx(-0.1)
+    rows.append(row("4", ("docs",), docs=2.0))
+    assert transfer(rows)["backward transfer"] == pytest.approx(0.2)  # from version 2, not from itself
+
+
+def test_forgetting_is_measured_from_the_best_version_since_the_task_was_learnt() -> None:
+    rows = [row("base", docs=1.0), row("1", ("docs",), docs=2.0), row("2", docs=1.8), row("3", docs=2.1)]
+    assert transfer(rows)["forgetting"] == pytest.approx(0.3)  # from version 2; the base did not learn it
+
+
+def test_a_task_that_came_later_is_missing_in_older_rows() -> None:
+    rows = [row("base", docs=3.0), row("1", ("docs",), docs=2.5), row("2", ("late",), docs=2.6, late=1.0)]
+    found = transfer(rows)
+    assert found["average"] == pytest.approx(-1.8)
+    assert found["learning accuracy"] == pytest.approx((-2.5 - 1.0) / 2)
+    assert found["backward transfer"] == pytest.approx(-0.1)
+
+
+def test_a_task_without_a_score_in_the_last_row_is_left_out() -> None:
+    assert transfer([row("base", gone=3.0, docs=2.0), row("1", docs=2.0)])["average"] == -2.0

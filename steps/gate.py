@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,9 @@ class GateConfig(Frozen):
 
     level: float = Field(0.05, gt=0, lt=0.5, description="of each one-sided test")
     margin_nats: float = Field(0.05, gt=0, description="nats/token that a task may lose in one refresh")
-    margins: dict[str, float] = Field(default_factory=dict, description="margin_nats of single tasks")
+    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="margin_nats of single tasks"
+    )
     budget: float = Field(2.0, ge=1, description="margins that a task may lose against each pinned reference")
     min_items: int = Field(100, ge=2, description="items of a task, under which it is undecided")
     min_documents: int = Field(30, ge=2, description="documents of a task, under which it is undecided")

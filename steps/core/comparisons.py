@@ -87,8 +87,8 @@ def not_worse(
         if words := demands.unmet(change):
             pass
         elif p_value < demands.level:
-            better = "better, and so " if change.interval()[1] < 0 else ""
-            outcome, words = "pass", f"{better}not worse by the margin of {margin:.3f} ({_p(p_value)})"
+            gained = "better, and " if change.interval()[1] < 0 else ""
+            outcome, words = "pass", f"{gained}within the margin of {margin:.3f} ({_p(p_value)})"
         elif task in harmed:
             harm = change.p_above(margin)
             outcome, words = "fail", f"worse by more than the margin of {margin:.3f} ({_p(harm)})"

@@ -169,6 +169,7 @@ def land(
 
 def _run_refresh(recipe: str | None, *, again: bool, wait: float, quiet: bool) -> Any:
     from pipelines.edge.conclude import read_outcome, settle
+    from pipelines.edge.orchestration import end_orphans
     from pipelines.edge.outcome import Outcome
     from pipelines.edge.registry import Registry
     from pipelines.edge.session import Session, attempt_of, pending
@@ -176,6 +177,7 @@ def _run_refresh(recipe: str | None, *, again: bool, wait: float, quiet: bool) -
     home = _home()
     loaded = _recipe(recipe or home.settings.recipe, home.root)
     with home.lock(wait):
+        end_orphans()
         settle(home, Registry(home))
         with _progress(quiet=quiet) as progress:
             do = Session(home, loaded, again=again, progress=progress)

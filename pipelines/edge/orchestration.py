@@ -53,6 +53,27 @@ def prepare_environment(root: Path) -> None:
     os.environ.setdefault("PREFECT_HOME", str(home))
 
 
+def end_orphans() -> int:
+    """End embedded servers that a killed refresh left behind; call it while holding the workspace. Returns how many."""
+    import psutil
+
+    if os.environ.get("PREFECT_API_URL"):
+        return 0
+    ended = 0
+    for process in psutil.process_iter():
+        try:
+            if "prefect.server.api.server:create_app" not in " ".join(process.cmdline()):
+                continue
+            parent = process.parent()
+            ours = process.environ().get("PREFECT_HOME") == os.environ["PREFECT_HOME"]
+            if ours and (parent is None or "python" not in " ".join(parent.cmdline())):
+                process.terminate()
+                ended += 1
+        except psutil.Error:  # ended meanwhile, or another user's
+            continue
+    return ended
+
+
 def flow(name: str) -> Callable[[Callable[[DoType], Outcome]], Callable[[DoType], Outcome]]:
     """Make a score run as a Prefect flow whose final state is named after the verdict."""
 

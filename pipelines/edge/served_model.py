@@ -27,7 +27,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         if torch.cuda.is_available():
             self.network.to("cuda")
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
         """Continue each prompt greedily.
 
         Raises:

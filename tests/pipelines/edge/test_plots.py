@@ -1,0 +1,114 @@
+import io
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from pipelines.edge import plots
+from steps.core.artifacts import Comparison, MatrixRow, Verdict
+
+HISTORY = [
+    {"step": 0, "train/validation_docs": 3.0},
+    *({"step": k, "train/loss_nats_per_token": 3.0 - k / 100, "train/learning_rate": 1e-4} for k in range(1, 50)),
+    {"step": 50, "train/loss_nats_per_token": 2.5, "train/validation_docs": 2.6},
+]
+ROWS = [
+    MatrixRow(version="base", losses={"general": 3.1}),
+    MatrixRow(version="candidate", losses={"general": 3.2, "docs": 2.6}, trained=("docs",)),
+]
+
+
+def comparison(task: str, kind: Any, outcome: Any, margin: float) -> Comparison:
+    return Comparison(
+        task=task,
+        against="champion",
+        kind=kind,
+        outcome=outcome,
+        change_nats=-0.142,
+        low_nats=-0.171,
+        high_nats=-0.113,
+        margin_nats=margin,
+        p_value=0.001,
+        num_items=100,
+        num_documents=50,
+        reason="because",
+    )
+
+
+def verdict(*comparisons: Comparison) -> Verdict:
+    return Verdict(
+        digest="verdict",
+        outcome="pass",
+        reasons=(),
+        comparisons=comparisons,
+        row=ROWS[1],
+        baseline_row=ROWS[0],
+        transfer={},
+    )
+
+
+def words(figure: Figure) -> list[str]:
+    """Everything written in a figure, once it is drawn."""
+    figure.savefig(io.BytesIO(), format="png")
+    texts = figure.axes[0].texts + figure.axes[0].get_xticklabels() + figure.axes[0].get_yticklabels()
+    legends = [text for legend in figure.legends for text in legend.get_texts()]
+    return [text.get_text() for text in [*texts, *legends]]
+
+
+def test_losses_show_training_its_mean_and_each_validation_task() -> None:
+    figure = plots.losses(HISTORY)
+    assert {"training batch", "training, mean of 3 steps", "validation: docs"} <= set(words(figure))
+    batch, mean, docs = figure.axes[0].lines
+    assert list(docs.get_ydata()) == [3.0, 2.6]
+    assert (len(batch.get_xdata()), list(mean.get_ydata())[:3]) == (50, pytest.approx([2.99, 2.985, 2.98]))
+
+
+def test_a_short_run_has_no_running_mean() -> None:
+    assert len(plots.losses(HISTORY[1:10]).axes[0].lines) == 1
+
+
+def test_the_forest_shows_every_comparison_its_interval_and_its_margin() -> None:
+    figure = plots.holdout_change(
+        verdict(comparison("docs", "superiority", "pass", 0.0), comparison("general", "non-inferiority", "fail", 0.05))
+    )
+    assert {"general vs champion", "docs, fresh", "−0.142 pass", "−0.142 fail"} <= set(words(figure))
+    at = [list(line.get_xdata()) for line in figure.axes[0].lines]
+    assert at.count([-0.171, -0.113]) == 2
+    assert at.count([0.05, 0.05]) == 1  # superiority has no margin
+
+
+def test_the_matrix_shows_every_score_and_what_was_trained() -> None:
+    figure = plots.matrix(ROWS)
+    assert {"3.100", "3.200", "2.600", "–", "base", "candidate"} <= set(words(figure))
+    bold = [text.get_text() for text in figure.axes[0].texts if text.get_fontweight() == "bold"]
+    assert bold == ["2.600"]
+
+
+def test_the_mixture_shows_tokens_and_shares() -> None:
+    figure = plots.mixture({"new/docs": 700, "replay/general": 300}, {"new/docs": 701, "replay/general": 299})
+    assert {"700  (70.0 %)", "701  (70.1 %)", "299  (29.9 %)", "planned", "achieved"} <= set(words(figure))
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        (plots.losses([]), "no steps"),
+        (plots.holdout_change(verdict()), "nothing was compared"),
+        (plots.matrix([]), "no scores"),
+        (plots.mixture({}, {}), "no sources"),
+    ],
+)
+def test_an_empty_picture_says_so(figure: Figure, said: str) -> None:
+    assert said in words(figure)
+
+
+def test_no_window_and_no_shared_state_is_touched() -> None:
+    program = (
+        "import sys\n"
+        "from pipelines.edge import plots\n"
+        "plots.mixture({'a': 1}, {'a': 1})\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -5,13 +5,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from pipelines.progress import progress_bars
 
 if TYPE_CHECKING:
     from pipelines.edge.home import Home
@@ -83,46 +84,6 @@ def _show(value: Any, table: Callable[[], Any], *, as_json: bool) -> None:
         out.print(table())
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int, str], None]]:
-    """Progress of each stage on standard error, with an estimate of the time left."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    if quiet:
-        yield lambda stage, done, total, what: None
-        return
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=False) as bars:
-        last: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int, what: str) -> None:
-            if total == 0:  # a stage begins: the one before it has ended
-                if last:
-                    bars.update(last["id"], total=last["total"], completed=last["total"])
-                name = stage if what in {stage, ""} else f"{stage} {what}"
-                last.update(id=bars.add_task(name[:22], total=None), total=1)
-                return
-            last["total"] = total
-            bars.update(last["id"], total=total, completed=done)
-
-        yield show
-        if last:
-            bars.update(last["id"], total=last["total"], completed=last["total"])
-
-
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="The folder to make.")]) -> None:
     """Make a workspace: its settings, its tasks, its contract, its stages."""
@@ -179,7 +140,7 @@ def _run_refresh(recipe: str | None, *, again: bool, wait: float, quiet: bool) -
     with home.lock(wait):
         end_orphans()
         settle(home, Registry(home))
-        with _progress(quiet=quiet) as progress:
+        with progress_bars(err, quiet=quiet) as progress:
             do = Session(home, loaded, again=again, progress=progress)
             parent = do.current()
             found = pending(home, parent)
@@ -273,7 +234,7 @@ def step(
     from pipelines.edge.steps import run_step
 
     home = _home()
-    with _progress(quiet=not err.is_terminal) as progress:
+    with progress_bars(err, quiet=not err.is_terminal) as progress:
         out.print(run_step(home, stage, task, recipe, progress))
 
 
@@ -326,7 +287,7 @@ def reproduce(version: str, as_json: Json = False) -> None:
     from pipelines.edge import operations
 
     home = _home()
-    with home.lock(), _progress(quiet=as_json) as progress:
+    with home.lock(), progress_bars(err, quiet=as_json) as progress:
         found = operations.reproduce(home, version, progress)
     word = "bit-identical" if found.identical else "NOT identical"
     line = f"version {version}: {word} (registered {found.registered[:16]}, rebuilt {found.rebuilt[:16]})"
@@ -381,7 +342,7 @@ def small_model() -> None:
     from pipelines.small_model import build_small_model
 
     home = _home()
-    with home.lock(), _progress(quiet=False) as progress:
+    with home.lock(), progress_bars(err, quiet=False) as progress:
         progress("small-model", 0, 0, "")
         model = build_small_model(
             home.root, progress=lambda done, total, what: progress("small-model", done, total, what)

@@ -144,7 +144,7 @@ def _version(
     index: Index,
     holdout: HoldoutState,
 ) -> Version:
-    rows = (*(parent.history.rows or (verdict.baseline_row,)), verdict.row)
+    rows = (*parent.history.rows[:-1], verdict.baseline_row, verdict.row)
     references = parent.references if len(parent.references) > 1 else (*parent.references, candidate)
     consumed = dict(parent.consumed)
     for task, part in do.landings.items():
@@ -281,7 +281,7 @@ def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, base
             tracker.metrics({f"evaluate/{name}_bits_per_byte_{task}": score.bits_per_byte})
     history = list(read_lines(root / trained.history))
     tracker.table("lineage/stages.json", {name: artifact.digest for name, artifact in made.items()})
-    rows = (*(do.current_parent.history.rows or (verdict.baseline_row,)), verdict.row)
+    rows = (*do.current_parent.history.rows[:-1], verdict.baseline_row, verdict.row)
     tracker.figures(
         {
             "training_loss": plots.losses(history),

@@ -138,10 +138,13 @@ class Registry:
         return self.in_place(stored, number, folder)
 
     def in_place(self, stored: Version, number: str, folder: Path) -> Version:
-        """A stored version under its number, with the paths of this machine."""
+        """A stored version under its number, with the paths of this machine, its row of the matrix named after it."""
         weights = (folder / WEIGHTS).resolve()
         model = stored.model.model_copy(update={"path": weights.relative_to(self.home.root).as_posix()})
-        return stored.model_copy(update={"name": number, "model": model})
+        *before, last = stored.history.rows
+        rows = (*before, last.model_copy(update={"version": number}))
+        history = stored.history.model_copy(update={"rows": rows})
+        return stored.model_copy(update={"name": number, "model": model, "history": history})
 
     def find(self, attempt: str) -> Registered | None:
         """The version that an attempt registered, if it got that far."""

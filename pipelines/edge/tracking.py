@@ -25,6 +25,8 @@ class Tracker:
             output_format="list",
             max_results=1,
         )
+        if mlflow.active_run():  # left open by an error, in a process that runs many attempts
+            mlflow.end_run("FAILED")
         mlflow.set_system_metrics_sampling_interval(5)
         run = mlflow.start_run(
             run_id=found[0].info.run_id if found else None,

@@ -32,7 +32,6 @@ class TaskFacts(Frozen):
     language: str = Field("en", description="ISO 639-1 code of documents that state none")
     licence: str = Field("unknown", description="SPDX identifier of documents that state none")
     licences: tuple[str, ...] = Field((), description="licences allowed; empty: any")
-    margin_nats: float | None = Field(None, gt=0, description="non-inferiority margin in nats/token; none: the gate's")
 
 
 class Batch(Artifact):

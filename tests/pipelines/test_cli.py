@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pipelines.cli import app, state
@@ -126,7 +127,7 @@ def test_a_batch_is_held_released_and_discarded(tmp_path: Path) -> None:
 
 @pytest.mark.pipeline
 def test_refresh_from_the_shell_tells_its_verdict_and_does_not_repeat_it(tmp_path: Path) -> None:
-    from tests.workspaces import workspace
+    from tests.workspaces import land_rows, rows, tiny, workspace
 
     home = workspace(tmp_path, documents=60)
     where = ("-w", str(home.root))
@@ -141,3 +142,13 @@ def test_refresh_from_the_shell_tells_its_verdict_and_does_not_repeat_it(tmp_pat
     assert time.monotonic() - started < 60
     assert json.loads(perennial(*where, "status", "--json").stdout)["champion"] == "1"
     assert perennial(*where, "doctor", "--json").returncode == 0
+
+    land_rows(home, "types", rows("types", 60, 60))
+    harsh = tmp_path / "harsh.yaml"
+    harsh.write_text(yaml.safe_dump(tiny(train={"learning_rate": 0.5}, plan={"replay_share": 0.0}).dump()))
+    assert perennial(*where, "refresh", str(harsh), "--json").returncode == 10
+    repeated = perennial(*where, "refresh", str(harsh))
+    assert repeated.returncode == 10
+    assert "REJECTED" in repeated.stdout
+    assert "judged before" in repeated.stderr
+    assert json.loads(perennial(*where, "status", "--json").stdout)["champion"] == "1"

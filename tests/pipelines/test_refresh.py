@@ -221,6 +221,7 @@ def test_rollback_holds_what_only_the_version_left_behind_had_consumed(tmp_path:
     message = roll_back(home, "it spoke nonsense")
     registry = Registry(home)
     assert registry.champion() == "1"
+    assert [row.version for row in registry.version("2").history.rows] == ["base", "1", "2"]
     assert f"types/{batch}" in message
     assert home.held() == {("types", batch): "held"}
     assert run(home).kind == "unchanged"

@@ -51,7 +51,7 @@ def test_tasks_come_in_the_order_of_the_file(root: Path) -> None:
     ("text", "said"),
     [
         ("tasks: {docs: {roll: train}}", "task docs: roll.*the facts of a task are: role, contract"),
-        ("tasks: {docs: {margin_nats: 3 nats}}", "margin_nats"),
+        ("tasks: {docs: {licences: MIT}}", "licences"),
         ("tasks: {Docs!: {}}", "task Docs!"),
         ("tasks: {docs: {name: docs}}", "no `name`"),
         ("docs: {}", "wanted `tasks"),

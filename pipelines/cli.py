@@ -81,7 +81,7 @@ def _show(value: Any, table: Callable[[], Any], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
     else:
-        out.print(table())
+        out.print(table(), soft_wrap=False)
 
 
 @app.command()

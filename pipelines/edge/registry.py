@@ -172,6 +172,7 @@ class Registry:
                 staging.rename(target)
             else:
                 self.client.log_model_artifacts(made.model_id, str(staging))
+                shutil.rmtree(staging)
             mlflow.finalize_logged_model(made.model_id, "READY")
         row = self.client.create_model_version(
             self.name,

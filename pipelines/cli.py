@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -47,9 +47,10 @@ def workspace_option(
 ) -> None:
     """Options that every verb takes."""
     state.update(workspace=workspace, verbose=verbose)
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    if not verbose:
+        logging.getLogger("py.warnings").setLevel(logging.ERROR)  # libraries telling each other what is deprecated
 
 
 def _home() -> "Home":
@@ -65,7 +66,10 @@ def _home() -> "Home":
             f"{root}: no workspace here (data/tasks.yaml is missing); make one: perennial init {root}"
         )
     prepare_environment(root)
-    return Home(root)
+    home = Home(root)
+    if home.settings.threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(home.settings.threads))
+    return home
 
 
 def _recipe(name: str, root: Path) -> Any:
@@ -128,6 +132,10 @@ def land(
         out.print(f"{task}: landed {batch.name}" if batch else f"{task}: nothing new; the same content landed before")
 
 
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def _run_refresh(recipe: str | None, *, again: bool, wait: float, quiet: bool) -> Any:
     from pipelines.edge.conclude import read_outcome, settle
     from pipelines.edge.orchestration import end_orphans
@@ -180,7 +188,7 @@ def refresh(
         found = preview(home, _recipe(recipe or home.settings.recipe, home.root))
         _show(found, lambda: tables.preview_table(found), as_json=as_json)
         return
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    signal.signal(signal.SIGTERM, _stop)
     home, outcome = _run_refresh(recipe, again=again, wait=wait, quiet=as_json)
     places = {"runs, plots and versions": "perennial ui", "data docs": str(home.hidden / "data-docs" / "index.html")}
     _show(outcome.model_dump(mode="json"), lambda: tables.outcome_table(outcome, places), as_json=as_json)
@@ -302,6 +310,9 @@ def ui(port: Annotated[int, typer.Option(help="A free port on this machine.")] =
 
     home = _home()
     address = use_tracking(home)
+    if address.startswith("http"):
+        out.print(f"{address} (MLFLOW_TRACKING_URI)")
+        return
     experiment_id(home)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     out.print(f"http://127.0.0.1:{port} (Ctrl-C ends it)")

@@ -280,6 +280,9 @@ def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, base
             tracker.metrics({f"evaluate/{name}_loss_{task}": score.loss_nats_per_token})
             tracker.metrics({f"evaluate/{name}_bits_per_byte_{task}": score.bits_per_byte})
     history = list(read_lines(root / trained.history))
+    if not do.live:  # `perennial step` told nobody while it trained
+        for row in history:
+            tracker.metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
     tracker.table("lineage/stages.json", {name: artifact.digest for name, artifact in made.items()})
     rows = (*do.current_parent.history.rows[:-1], verdict.baseline_row, verdict.row)
     tracker.figures(

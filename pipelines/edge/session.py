@@ -82,7 +82,7 @@ class Session:
         self.written = recipe
         self.recipe = Recipe.model_validate(inputs.recipe) if inputs else resolve_auto(recipe, self.device)
         self.tasks = landing.load_tasks(home.root)
-        self._track = track
+        self.live = track
         self._only, self._task, self._everything, self._reached = only, task, everything, False
         self._inputs = inputs
         self._progress = progress or (lambda stage, done, total, what: None)
@@ -245,14 +245,14 @@ class Session:
         return made
 
     def _report(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self._track:
+        if self.live:
             self.tracker.metrics(metrics, step)
 
     def _note(self, stage: str, folder: Path, made: Artifact) -> None:
         key = stage if folder.name == stage else f"{stage}/{folder.name}"
         first = key not in self.made
         self.made[key] = made
-        if self._track and first:
+        if self.live and first:
             from pipelines.edge.tracking import artifact_path
 
             self.tracker.stage(stage, key, artifact_path(made), made.digest, made)

@@ -368,7 +368,7 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("stopped; run the same command again to go on where it was", style="yellow", markup=False)
         sys.exit(BROKE)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if state["verbose"]:
             raise
         err.print(f"perennial: {error}", style="red", markup=False, highlight=False)

@@ -71,8 +71,8 @@ def conclude(
         kind = "undecided"
         reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
-    _log(do, outcome, verdict, report, baseline, trained)
     versioning.commit_stages(do.home.root)
+    _log(do, outcome, verdict, report, baseline, trained)
 
     registry.tag(number, "perennial.verdict", kind)
     registry.move("candidate", number, f"attempt {do.attempt[:8]}")
@@ -295,7 +295,7 @@ def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, base
     )
     tracker.table("verdict.json", verdict.model_dump(mode="json"))
     tracker.table("outcome.json", outcome.model_dump(mode="json"))
-    records = {f"records/{path.parent.relative_to(root / do.folder)}": path for path in _records(root / do.folder)}
+    records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}
     tracker.files({"lineage": root / do.folder / "inputs.json", **records})
     tracker.table("lineage/recipe.json", do.written.dump())
     for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
@@ -304,10 +304,6 @@ def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, base
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
     corpora = {task: made[f"ingest/{task}"] for task in do.landings}
     tracker.files({"data-docs": data_docs.render(root, corpora)})
-
-
-def _records(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/record.json")) + sorted(folder.glob("*/*/record.json"))
 
 
 def source_revision(folder: Path) -> str:

@@ -125,8 +125,9 @@ class Home:
         return state
 
     def judged(self, attempt: str) -> dict[str, Any] | None:
-        """The last verdict on an attempt, if it was judged."""
-        found = [event for event in self.ledger() if event["event"] == "verdict" and event["attempt"] == attempt]
+        """The last verdict on an attempt, if it was judged; `--again` judges it under its name and a number."""
+        verdicts = [event for event in self.ledger() if event["event"] == "verdict"]
+        found = [each for each in verdicts if each["attempt"] == attempt or each["attempt"].startswith(f"{attempt}-")]
         return found[-1] if found else None
 
 

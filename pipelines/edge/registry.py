@@ -140,11 +140,25 @@ class Registry:
     def in_place(self, stored: Version, number: str, folder: Path) -> Version:
         """A stored version under its number, with the paths of this machine, its row of the matrix named after it."""
         weights = (folder / WEIGHTS).resolve()
-        model = stored.model.model_copy(update={"path": weights.relative_to(self.home.root).as_posix()})
+        adapter = (folder / "adapter").resolve()
+        at = {"path": weights.relative_to(self.home.root).as_posix(), "adapter": None}
+        if adapter.exists():
+            at["adapter"] = adapter.relative_to(self.home.root).as_posix()
+        model = stored.model.model_copy(update=at)
         *before, last = stored.history.rows
         rows = (*before, last.model_copy(update={"version": number}))
         history = stored.history.model_copy(update={"rows": rows})
-        return stored.model_copy(update={"name": number, "model": model, "history": history})
+        references = tuple(self._placed(reference) for reference in stored.references)
+        placed = {"name": number, "model": model, "history": history, "references": references}
+        return stored.model_copy(update=placed)
+
+    def _placed(self, model: Model) -> Model:
+        """A model where it is now: a registered one in its version's folder, any other where it was."""
+        for version in self.versions():
+            if version.tags.get("perennial.weights") == model.digest and not version.tags.get("perennial.retired"):
+                weights = (self.folder(version.number) / WEIGHTS).resolve()
+                return model.model_copy(update={"path": weights.relative_to(self.home.root).as_posix()})
+        return model
 
     def find(self, attempt: str) -> Registered | None:
         """The version that an attempt registered, if it got that far."""

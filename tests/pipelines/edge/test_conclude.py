@@ -9,6 +9,7 @@ from pipelines.edge import conclude, registry
 from pipelines.edge.conclude import clean_up, settle
 from pipelines.edge.home import Home
 from pipelines.edge.registry import WEIGHTS, Registry
+from steps.core.models import digest_of_model
 from tests.workspaces import land_rows, rows, run, tiny, workspace
 
 pytestmark = pytest.mark.pipeline
@@ -63,6 +64,9 @@ def test_retention_removes_old_weights_and_never_those_that_serve_or_are_pinned(
     kept = {v.number for v in lines.versions() if (lines.folder(v.number) / WEIGHTS / "model.safetensors").exists()}
     assert kept == {"1", "3", "4"}, "pinned as the oldest accepted, previous, champion"
     assert clean_up(home, lines) == 0, "nothing is left to remove"
+    base, oldest = lines.version("4").references
+    assert [digest_of_model(home.root / model.path) for model in (base, oldest)] == [base.digest, oldest.digest]
+    assert oldest.digest == lines.get("1").tags["perennial.weights"], "a reference is found where it is now"
     with pytest.raises(ValueError, match=r"removed by retention; .*reproduce 2"):
         lines.version("2")
     assert lines.get("2").tags["perennial.weights"], "its record stays"

@@ -59,7 +59,7 @@ def test_a_released_batch_is_not_held(tmp_path: Path) -> None:
 def test_the_last_verdict_on_an_attempt_counts(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.record("verdict", attempt="a", verdict="rejected", version="1")
-    home.record("verdict", attempt="a", verdict="accepted", version="2")
+    home.record("verdict", attempt="a-2", verdict="accepted", version="2")
     judged = home.judged("a")
     assert judged
     assert judged["verdict"] == "accepted"

@@ -1,0 +1,28 @@
+"""State moves to where it stays, once."""
+
+from pathlib import Path
+
+from pipelines.edge.home import Home
+from pipelines.edge.lineage import adopt, base_of
+from steps.core.artifacts import Buffer, Segment
+
+
+def test_a_segment_is_copied_once_and_keeps_its_digest(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    made = tmp_path / "data" / "replay" / "segment"
+    made.mkdir(parents=True)
+    (made / "added.jsonl").write_text("{}\n")
+    state = Buffer(digest="d", segments=(Segment(digest="a" * 64, path="data/replay/segment"),))
+    adopted = adopt(home, state)
+    (made / "added.jsonl").write_text("the next refresh writes here\n")
+    assert adopt(home, adopted) == adopted
+    place = home.root / adopted.segments[0].path
+    assert (adopted.digest, place.parent.name) == ("d", "state")
+    assert (place / "added.jsonl").read_text() == "{}\n"
+
+
+def test_a_line_begins_at_its_base(tmp_path: Path) -> None:
+    version = base_of(Home(tmp_path), "tiny:")
+    assert version.name == "base"
+    assert version.model.path.startswith(".perennial/models/")
+    assert base_of(Home(tmp_path), "tiny:") == version

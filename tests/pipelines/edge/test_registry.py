@@ -1,0 +1,44 @@
+"""The registry: where a version lies, and what is said of one that does not exist."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.edge.home import Home
+from pipelines.edge.registry import Registry, base_version, link, local_folder
+from steps.core.artifacts import Model
+
+
+@pytest.mark.parametrize(
+    ("address", "folder"),
+    [
+        ("file:///a/b%20c", Path("/a/b c")),
+        ("/a/b", Path("/a/b")),
+        ("mlflow-artifacts:/1/models/m-1/artifacts", None),
+        ("s3://bucket/models", None),
+        ("file://elsewhere/a", None),
+    ],
+)
+def test_only_a_folder_of_this_machine_is_used_in_place(address: str, folder: Path | None) -> None:
+    assert local_folder(address) == folder
+
+
+def test_an_empty_registry_has_no_champion_and_names_what_exists(tmp_path: Path) -> None:
+    registry = Registry(Home(tmp_path))
+    assert registry.champion() is None
+    with pytest.raises(ValueError, match="no version 3; there are: none yet"):
+        registry.get("3")
+
+
+def test_before_the_first_refresh_all_state_is_empty_and_the_base_is_pinned() -> None:
+    model = Model(digest="d", path="m", num_parameters=1)
+    version = base_version(model)
+    assert (version.name, version.references, version.consumed) == ("base", (model,), {})
+    assert version.buffer.segments == version.index.segments == version.holdout.segments == ()
+
+
+def test_a_link_takes_no_room_and_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("new")
+    (tmp_path / "b").write_text("old")
+    link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino

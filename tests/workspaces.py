@@ -65,7 +65,7 @@ def workspace(folder: Path, *, documents: int = 80) -> Home:
     return home
 
 
-def tiny(**changes: dict[str, Any]) -> Recipe:
+def tiny(**changes: Any) -> Recipe:
     """The tiny recipe, with knobs of its sections changed."""
     content = load_recipe(find_recipe("tiny", Path.cwd())).dump()
     for section, knobs in changes.items():

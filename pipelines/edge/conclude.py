@@ -176,6 +176,7 @@ def _register(
     stage_folder(staging, do.home.root / version.model.path, adapter, version, SERVED)
     tags = {
         "perennial.recipe": do.recipe.name,
+        "perennial.base": do.written.base,
         "perennial.recipe_fingerprint": do.written.fingerprint(),
         "perennial.source": source_revision(Path(__file__).parent),
         "perennial.parent": do.current_parent.name,

@@ -114,12 +114,22 @@ class Session:
         return self.current_parent
 
     def current(self) -> Version:
-        """The version that the next refresh starts from."""
+        """The version that the next refresh starts from.
+
+        Raises:
+            ValueError: the recipe names another base than the one that this line began with.
+        """
         from pipelines.edge.lineage import base_of
 
         number = self.registry.champion()
         if number is None:
             return base_of(self.home, self.recipe.base)
+        began = self.registry.get(number).tags.get("perennial.base", self.written.base)
+        if began != self.written.base:
+            raise ValueError(
+                f"recipe {self.written.name}: base is {self.written.base!r}, but this workspace's line began with "
+                f"{began!r}; give it a workspace of its own (`perennial init DIR`)"
+            )
         version: Version = self.registry.version(number)
         return version
 

@@ -128,6 +128,11 @@ def test_nothing_new_trains_and_registers_nothing(first: tuple[Home, Outcome]) -
     assert [version.number for version in Registry(home).versions()] == ["1"]
 
 
+def test_a_line_keeps_the_base_that_it_began_with(first: tuple[Home, Outcome]) -> None:
+    with pytest.raises(ValueError, match=r"base is 'tiny:7', but this workspace's line began with 'tiny:'"):
+        run(first[0], tiny(base="tiny:7"))
+
+
 def test_a_version_is_rebuilt_bit_for_bit(first: tuple[Home, Outcome]) -> None:
     found = reproduce(first[0], "1")
     assert found.identical, found

@@ -31,7 +31,7 @@ def outcome_table(outcome: Outcome, places: Mapping[str, str]) -> RenderableType
 
 def _losses(outcome: Outcome) -> Table:
     table = Table(title="Hold-out loss, nats per token (lower is better)", title_justify="left", expand=False)
-    for name in ("task", "before", "after", "change [95 % interval]", "items", "tokens trained"):
+    for name in ("task", "before", "after", "change [95 % interval]", "items", "tokens trained", "of them replayed"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for row in outcome.rows:
         change = "-" if row.change is None else f"{row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
@@ -43,12 +43,13 @@ def _losses(outcome: Outcome) -> Table:
             _number(row.after),
             Text(change, style="green" if better else "red" if worse else ""),
             str(row.num_items),
-            f"{row.achieved_tokens:,} of {row.planned_tokens:,}" + (" replayed" if row.replayed else ""),
+            f"{row.achieved_tokens:,} of {row.planned_tokens:,}",
+            f"{row.achieved_replay:,}",
         )
     trained = sum(row.achieved_tokens for row in outcome.rows)
-    replayed = sum(row.achieved_tokens for row in outcome.rows if row.replayed)
+    replayed = sum(row.achieved_replay for row in outcome.rows)
     planned = sum(row.planned_tokens for row in outcome.rows) or 1
-    planned_replay = sum(row.planned_tokens for row in outcome.rows if row.replayed)
+    planned_replay = sum(row.planned_replay for row in outcome.rows)
     shares = f"{replayed / max(1, trained):.1%} replayed (planned {planned_replay / planned:.1%})"
     table.caption = f"{trained:,} tokens trained on, {shares}"
     return table

@@ -11,7 +11,7 @@ EXIT_CODES: dict[str, int] = {"accepted": 0, "unchanged": 0, "rejected": 10, "un
 
 
 class TaskRow(Frozen):
-    """One task's line of the table. Losses are in nats/token on the anchor hold-out; counts are records."""
+    """One task's line of the table. Losses are in nats/token on the anchor hold-out; counts are records, or loss tokens."""
 
     task: str
     role: Role
@@ -23,7 +23,8 @@ class TaskRow(Frozen):
     num_items: int = 0
     planned_tokens: int = 0
     achieved_tokens: int = 0
-    replayed: bool = False
+    planned_replay: int = 0
+    achieved_replay: int = 0
     landed: int = 0
     kept: int = 0
     held_out: int = 0

@@ -40,8 +40,8 @@ def test_the_end_of_a_refresh_says_what_changed_and_why() -> None:
 
 def test_the_share_of_replay_is_told_beside_its_plan() -> None:
     rows = [
-        TaskRow(task="new", role="train", planned_tokens=70, achieved_tokens=70),
-        TaskRow(task="old", role="replay-only", planned_tokens=30, achieved_tokens=30, replayed=True),
+        TaskRow(task="new", role="train", planned_tokens=50, achieved_tokens=50),
+        TaskRow(task="old", role="train", planned_tokens=50, achieved_tokens=50, planned_replay=30, achieved_replay=30),
     ]
     assert "30.0% replayed (planned 30.0%)" in text(outcome_table(Outcome(kind="rejected", rows=tuple(rows)), {}))
 

@@ -11,7 +11,7 @@ EXIT_CODES: dict[str, int] = {"accepted": 0, "unchanged": 0, "rejected": 10, "un
 
 
 class TaskRow(Frozen):
-    """One task's line of the table. Losses are in nats/token on the anchor hold-out; counts are records, or loss tokens."""
+    """One task's line of the table: losses in nats/token on the anchor hold-out, counts in records or loss tokens."""
 
     task: str
     role: Role

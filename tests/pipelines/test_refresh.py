@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.edge import landing
 from pipelines.edge.home import Home
+from pipelines.edge.lineage import base_of
 from pipelines.edge.operations import promote_by_hand, reproduce, roll_back, set_aside
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.registry import WEIGHTS, Registry
@@ -126,6 +127,14 @@ def test_nothing_new_trains_and_registers_nothing(first: tuple[Home, Outcome]) -
     outcome = run(home)
     assert (outcome.kind, outcome.exit_code) == ("unchanged", 0)
     assert [version.number for version in Registry(home).versions()] == ["1"]
+
+
+def test_a_registered_version_is_the_base_of_another_line(first: tuple[Home, Outcome]) -> None:
+    registry = Registry(first[0])
+    version = base_of(first[0], f"models:/{registry.name}@champion")
+    assert version.model.digest == registry.get("1").tags["perennial.weights"]
+    with pytest.raises(ValueError, match="the registry has no such model"):
+        base_of(first[0], "models:/nobody/7")
 
 
 def test_a_line_keeps_the_base_that_it_began_with(first: tuple[Home, Outcome]) -> None:

@@ -1,5 +1,7 @@
 """What a person does to a line by hand: promote, roll back, hold a batch, rebuild a version, look at the state."""
 
+import contextlib
+import json
 import shutil
 from typing import Any
 
@@ -104,8 +106,6 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     Raises:
         ValueError: a part of the lineage is gone; the message says which.
     """
-    import json
-
     from mlflow.artifacts import load_text
 
     registry = Registry(home)
@@ -127,16 +127,12 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
         everything=True,
         progress=progress,
     )
-    try:
+    with contextlib.suppress(Stopped):  # it stops once the candidate is made
         refresh(do)
-    except Stopped:
-        rebuilt = do.made["merge"].digest
-    stages = {}
-    for stage in ("split", "clean", "select", "plan", "mix"):
-        before = json.loads(load_text(f"{run}/lineage/stages.json"))
-        stages[stage] = do.made[stage].digest == before.get(stage)
-    registered = version.tags["perennial.weights"]
-    shutil.rmtree(home.root / folder, ignore_errors=True)
+    before = json.loads(load_text(f"{run}/lineage/stages.json"))
+    stages = {stage: do.made[stage].digest == before[stage] for stage in ("split", "clean", "select", "plan", "mix")}
+    registered, rebuilt = version.tags["perennial.weights"], do.made["merge"].digest
+    shutil.rmtree(home.root / folder)
     return Reproduction(
         version=number, identical=rebuilt == registered, registered=registered, rebuilt=rebuilt, stages=stages
     )

@@ -53,23 +53,18 @@ def test_an_unknown_recipe_is_a_usage_error_that_names_those_that_exist() -> Non
     assert "tiny" in text
 
 
-def test_a_misspelt_key_is_named_with_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [("learning_rate", "learning_rat", "unknown key"), ("replay_share: 0.25", "replay_share: 25", "replay_share")],
+)
+def test_a_misspelt_key_and_a_wrong_unit_are_named(tmp_path: Path, right: str, wrong: str, told: str) -> None:
     source = Path("pipelines/recipes/tiny.yaml").read_text(encoding="utf-8")
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text(source.replace("learning_rate", "learning_rat"), encoding="utf-8")
+    recipe.write_text(source.replace(right, wrong), encoding="utf-8")
     code, text = call("validate", str(recipe))
     assert code == 2
-    assert "learning_rat" in text
-    assert "unknown key" in text
-
-
-def test_a_wrong_unit_is_refused(tmp_path: Path) -> None:
-    source = Path("pipelines/recipes/tiny.yaml").read_text(encoding="utf-8")
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text(source.replace("replay_share: 0.25", "replay_share: 25"), encoding="utf-8")
-    code, text = call("validate", str(recipe))
-    assert code == 2
-    assert "replay_share" in text
+    assert wrong.split(":", maxsplit=1)[0] in text
+    assert told in text
 
 
 def test_methods_lists_what_is_on_disk() -> None:

@@ -11,31 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from pipelines.edge.settings import Settings
 from pipelines.recipe import load_yaml
 from steps.core.shards import canonical_json
-
-
-class Retention(BaseModel):
-    """How many versions keep their weights. Champion, previous, base and pinned references always do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    accepted: int = Field(5, ge=1, description="accepted versions kept, newest first")
-    rejected: int = Field(1, ge=0, description="rejected and undecided versions kept, newest first")
-
-
-class Settings(BaseModel):
-    """`perennial.yaml`: where and on what a workspace runs. Never part of a fingerprint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field("perennial", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="registered model and experiment")
-    recipe: str = Field("default", description="the recipe that `perennial refresh` runs")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", description="auto: a GPU if there is one")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
-    retention: Retention = Retention()
 
 
 class Busy(RuntimeError):

@@ -46,6 +46,7 @@ class Outcome(Frozen):
     samples: dict[str, tuple[str, str]] = Field(default_factory=dict, description="continuation before, after; by task")
     run_id: str = ""
     seconds: float = 0.0
+    repeated: bool = Field(False, description="this attempt was judged before; this is its verdict again")
 
     @property
     def exit_code(self) -> int:

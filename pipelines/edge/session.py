@@ -28,6 +28,8 @@ Made = TypeVar("Made", bound=Artifact)
 RESUMES = {"train"}  # goes on from its checkpoints if the same work was interrupted
 KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, what is counted
+Choose = Callable[[dict[str, Landed]], dict[str, Landed]]  # which of the batches that wait take part
+BY_HAND = "by hand"  # the cause of a refresh that nothing but a person started
 
 
 class Inputs(Frozen):
@@ -70,8 +72,11 @@ class Session:
         again: bool = False,
         everything: bool = False,
         progress: Progress | None = None,
+        cause: str = BY_HAND,
+        choose: Choose | None = None,
     ) -> None:
         self.home = home
+        self.cause = cause
         self.prefect = prefect
         self.again = again
         self.folder = folder
@@ -86,6 +91,7 @@ class Session:
         self._only, self._task, self._everything, self._reached = only, task, everything, False
         self._inputs = inputs
         self._progress = progress or (lambda stage, done, total, what: None)
+        self._choose = choose or (lambda found: found)
 
     @property
     def title(self) -> str:
@@ -138,7 +144,7 @@ class Session:
         if self._inputs:
             self.attempt, found = self._inputs.attempt, self._inputs.landed
         else:
-            found = pending(self.home, parent)
+            found = self._choose(pending(self.home, parent))
             self.attempt = attempt_of(self.home, parent, self.written, found, again=self.again)
         if not any(part.task.role == "train" for part in found.values()):
             return {}

@@ -184,6 +184,9 @@ class Settings(Section):
     notifications: tuple[Channel, ...] = ()
     alert_after_days: float | None = Field(None, gt=0, description="tell when no refresh was accepted for so long")
     failures_before_hold: int = Field(3, ge=1, description="failed attempts after which a batch is held")
+    retry_after: Duration = Field(
+        timedelta(minutes=1), description="how soon a failed attempt is tried again; doubled each time, up to an hour"
+    )
 
     @model_validator(mode="after")
     def _names(self) -> Self:

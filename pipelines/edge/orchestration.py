@@ -3,15 +3,20 @@
 Embedded by default (a server of its own, ended with the process); with a server where `PREFECT_API_URL` is set.
 """
 
+import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.edge.outcome import Outcome
 
 DoType = TypeVar("DoType", bound="Runs")
 Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
+FEW = 2  # times that a call in a flow run is sent again (2 + 4 s): `set_final_state` has more patience
+PATIENCE_SECONDS = 30.0  # for a server that is on its way back
 
 ENVIRONMENT = {  # set before the libraries are imported, never over a user's own choice
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -75,11 +80,14 @@ def end_orphans() -> int:
 
 
 def flow(name: str) -> Callable[[Callable[[DoType], Outcome]], Callable[[DoType], Outcome]]:
-    """Make a score run as a Prefect flow whose final state is named after the verdict."""
+    """Make a score run as a Prefect flow whose final state is named after the verdict.
+
+    Inside a flow run that is under way (a deployment's) it runs in that one, whose flow sets the final state.
+    """
 
     def decorate(score: Callable[[DoType], Outcome]) -> Callable[[DoType], Outcome]:
         def run(do: DoType) -> Outcome:
-            return _as_flow(name, score, do) if do.prefect else score(do)
+            return _as_flow(name, score, do) if do.prefect and present_run() is None else score(do)
 
         run.__doc__ = score.__doc__
         return run
@@ -87,19 +95,89 @@ def flow(name: str) -> Callable[[Callable[[DoType], Outcome]], Callable[[DoType]
     return decorate
 
 
-def _as_flow(name: str, score: Callable[[DoType], Outcome], do: DoType) -> Outcome:
-    from prefect import flow as prefect_flow
+def present_run() -> Any:
+    """The id of the Prefect flow run that this code runs in, if it runs in one."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
+
+
+def final_state(outcome: Outcome) -> Any:
+    """The state that a flow ends in: completed, whatever the verdict, and named after it."""
     from prefect.states import Completed
 
-    ended: list[Outcome] = []
+    return Completed(name=outcome.kind.capitalize(), message="\n".join(outcome.reasons) or outcome.kind)
+
+
+class _Once(Generic[Result]):
+    """Work that is handed to Prefect. What it gave or raised counts, not what Prefect's API made of it."""
+
+    def __init__(self, name: str, work: Callable[[], Result]) -> None:
+        self.name, self._work = name, work
+        self.results: list[Result] = []
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        try:
+            self.results.append(self._work())
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def result(self, broken: Exception | None) -> Result:
+        """The work's result or its own error, after Prefect is done with it or broke; it runs here if it has not."""
+        if broken is not None and broken is not self.error:
+            logger.warning("%s: Prefect's server could not be told (%r); the work itself goes on", self.name, broken)
+        if self.error is not None:
+            raise self.error
+        if not self.results:
+            self()
+        return self.results[0]
+
+
+def _as_flow(name: str, score: Callable[[DoType], Outcome], do: DoType) -> Outcome:
+    from prefect import flow as prefect_flow
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.states import Failed
+
+    once = _Once(name, lambda: score(do))
+    runs: list[Any] = []
 
     def body() -> Any:
-        ended.append(score(do))
-        outcome = ended[0]
-        return Completed(name=outcome.kind.capitalize(), message="\n".join(outcome.reasons) or outcome.kind)
+        runs.append(present_run())
+        once()
+        return final_state(once.results[0])
 
-    prefect_flow(name=name, flow_run_name=do.title, persist_result=False)(body)(return_state=True).result()
-    return ended[0]
+    broken: Exception | None = None
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: FEW}):
+            prefect_flow(name=name, flow_run_name=do.title, persist_result=False)(body)(return_state=True)
+    except Exception as error:  # noqa: BLE001  the score's own, or Prefect's: `once` knows which
+        broken = error
+    if broken is not None and broken is not once.error and runs:
+        if once.results:
+            set_final_state(runs[0], final_state(once.results[0]))
+        elif isinstance(once.error, Exception):  # not where a person or the system ends the process
+            set_final_state(runs[0], Failed(message=repr(once.error)))
+    return once.result(broken)
+
+
+def set_final_state(run: Any, state: Any) -> bool:
+    """Tell Prefect's server how a flow run ended, trying for a while: it may be on its way back. False: it was not."""
+    from prefect.client.orchestration import get_client
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with get_client(sync_client=True, httpx_settings={"timeout": 5.0}) as client:
+                client.set_flow_run_state(run, state, force=True)
+            return True
+        except Exception as error:  # noqa: BLE001  a server that is gone breaks no refresh
+            if time.monotonic() > deadline:
+                logger.warning("flow run %s: its final state %s could not be set: %r", run, state.name, error)
+                return False
+            time.sleep(1.0)
 
 
 def as_task(name: str, title: str, work: Callable[[], Result], *, prefect: bool) -> Result:
@@ -109,6 +187,10 @@ def as_task(name: str, title: str, work: Callable[[], Result], *, prefect: bool)
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    kept: list[Result] = []
-    task(name=name, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)(lambda: kept.append(work()))()
-    return kept[0]
+    once = _Once(name, work)
+    broken: Exception | None = None
+    try:
+        task(name=name, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)(once.__call__)()
+    except Exception as error:  # noqa: BLE001  the work's own, or Prefect's: `once` knows which
+        broken = error
+    return once.result(broken)

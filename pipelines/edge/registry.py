@@ -18,6 +18,7 @@ from pipelines.edge.home import Home
 from steps.core.artifacts import Model, Version
 from steps.core.shards import write_json
 
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 WEIGHTS = "artifacts/model"  # inside a registered folder: what transformers loads
 
 
@@ -40,8 +41,14 @@ def experiment_id(home: Home) -> str:
     found = mlflow.get_experiment_by_name(home.settings.name)
     if found:
         return str(found.experiment_id)
-    place = (home.hidden / "mlflow").as_uri() if address.startswith("sqlite:") else None
+    place = (home.hidden / "mlflow").as_uri() if on_this_machine(address) else None
     return str(mlflow.create_experiment(home.settings.name, artifact_location=place))
+
+
+def on_this_machine(address: str) -> bool:
+    """Whether a tracking address is a file or a server here: then artifacts lie in the workspace, and weights once."""
+    parts = urlparse(address)
+    return parts.scheme == "sqlite" or (parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK)
 
 
 @dataclass(frozen=True)

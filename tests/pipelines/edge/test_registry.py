@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.edge.home import Home
-from pipelines.edge.registry import Registry, base_version, link, local_folder
+from pipelines.edge.registry import Registry, base_version, link, local_folder, on_this_machine
 from steps.core.artifacts import Model
 
 
@@ -21,6 +21,22 @@ from steps.core.artifacts import Model
 )
 def test_only_a_folder_of_this_machine_is_used_in_place(address: str, folder: Path | None) -> None:
     assert local_folder(address) == folder
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("sqlite:////a/mlflow.db", True),
+        ("http://127.0.0.1:5000", True),
+        ("http://localhost:5000", True),
+        ("https://[::1]:5000", True),
+        ("https://mlflow.example", False),
+        ("http://127.0.0.1.example:5000", False),
+        ("postgresql://127.0.0.1/mlflow", False),
+    ],
+)
+def test_artifacts_lie_in_the_workspace_where_the_server_is_on_this_machine(address: str, here: bool) -> None:
+    assert on_this_machine(address) == here
 
 
 def test_an_empty_registry_has_no_champion_and_names_what_exists(tmp_path: Path) -> None:

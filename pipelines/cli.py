@@ -22,7 +22,7 @@ PANELS = {
     "Begin": (making.init, making.land, making.validate, making.methods, making.schema, making.doctor),
     "Refresh": (line.refresh, line.status, line.promote, line.rollback, line.reproduce),
     "Batches": (line.hold, line.release, line.discard),
-    "Stay up": (serving.ui,),
+    "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
     "Single parts": (making.step, making.small_model),
 }
 for panel, verbs in PANELS.items():

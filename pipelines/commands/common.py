@@ -28,6 +28,7 @@ def open_home() -> "Home":
     """The workspace that the verb works in, its environment prepared."""
     from pipelines.edge.home import Home
     from pipelines.edge.orchestration import prepare_environment
+    from pipelines.service.addresses import use_servers
 
     root = state["workspace"]
     if root is None:
@@ -39,6 +40,7 @@ def open_home() -> "Home":
         )
     prepare_environment(root)
     home = Home(root)
+    use_servers(home)
     if home.settings.threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(home.settings.threads))
     return home

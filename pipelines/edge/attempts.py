@@ -88,7 +88,8 @@ def run_refresh(
             return read_outcome(judged).model_copy(update={"repeated": True})
         batches = names_of(found)
         attempt = attempt_of(home, parent, recipe, found, again=again)
-        home.record("attempt", attempt=attempt, cause=cause, recipe=recipe.name, parent=parent.name, batches=batches)
+        facts = {"cause": cause, "recipe": recipe.name, "fingerprint": recipe.fingerprint(), "parent": parent.name}
+        home.record("attempt", attempt=attempt, **facts, batches=batches)
         with running.as_owner(attempt, batches):
             try:
                 return refresh(do)

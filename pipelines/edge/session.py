@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -301,11 +301,16 @@ STAGES = ("ingest", "split", "clean", "select", "plan", "mix", "train", "merge",
 
 
 def pending(home: Home, parent: Version) -> dict[str, Landed]:
+    """What waits for the next refresh of a version."""
+    return unconsumed(home, parent.consumed)
+
+
+def unconsumed(home: Home, taken: Mapping[str, Sequence[str]]) -> dict[str, Landed]:
     """What waits, by task in the order of `tasks.yaml`: batches neither consumed, held nor discarded."""
     aside = home.held()
     found = {}
     for name, facts in landing.load_tasks(home.root).items():
-        consumed = set(parent.consumed.get(name, ()))
+        consumed = set(taken.get(name, ()))
         batches = tuple(
             batch
             for batch in landing.batches(home.root, name)

@@ -95,12 +95,45 @@ def add_landings(root: Path, tasks: list[str]) -> dict[str, str]:
 
 
 def commit_stages(root: Path) -> None:
-    """Write what the stages of `dvc.yaml` made into `dvc.lock` and push everything to the default remote."""
+    """Write what the stages of `dvc.yaml` made into `dvc.lock` and push everything to the default remote.
+
+    A remote that cannot be reached stops nothing: the bytes are here, and `push_pending` sends them later.
+    """
     with _repository(root) as repo:
         if (root / "dvc.yaml").exists():
             repo.commit(force=True)
-        if repo.config["core"].get("remote"):
-            repo.push()
+        _push(root, repo)
+
+
+def push_pending(root: Path) -> bool:
+    """Push what an earlier push could not; returns whether nothing is left to push."""
+    if not _pending(root).exists():
+        return True
+    with _repository(root) as repo:
+        return _push(root, repo)
+
+
+def push_waits(root: Path) -> bool:
+    """Whether something could not be pushed yet."""
+    return _pending(root).exists()
+
+
+def _pending(root: Path) -> Path:
+    return root / ".perennial" / "push-pending"
+
+
+def _push(root: Path, repo: Any) -> bool:
+    if not repo.config["core"].get("remote"):
+        return True
+    try:
+        repo.push()
+    except Exception as error:  # noqa: BLE001 (every kind of remote raises errors of its own)
+        logger.warning("the DVC remote could not be reached, its push waits: %s: %s", type(error).__name__, error)
+        _pending(root).parent.mkdir(parents=True, exist_ok=True)
+        _pending(root).touch()
+        return False
+    _pending(root).unlink(missing_ok=True)
+    return True
 
 
 def fetch_landing(root: Path, task: str) -> None:

@@ -70,6 +70,8 @@ def conclude(
     if kind == "accepted" and serving not in {None if parent.name == "base" else parent.name, number}:
         kind = "undecided"
         reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
+    if kind == "accepted" and do.settings.approval and serving != number:
+        kind, reasons = "undecided", (f"awaiting approval: `perennial promote {number}` accepts it", *reasons)
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
     versioning.commit_stages(do.home.root)
     _log(do, outcome, verdict, report, baseline, trained)

@@ -50,6 +50,7 @@ PARTS = (  # files and folders of a workspace, and patterns
     ".perennial/models",
     ".perennial/data-docs",
     ".perennial/service/inbox.json",
+    ".perennial/service/landed.json",
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.edge.home import Home
+from pipelines.edge.tracking import page
 from steps.core.shards import canonical_json, digest_of
 
 MAX_BYTES = 90_000  # of a Prefect event's payload
@@ -99,7 +100,7 @@ def _payload(event: Event) -> dict[str, Any]:
     payload = {key: value for key, value in event.items() if key not in {"event", "time", "who", "outcome"}}
     outcome = event.get("outcome") or {}
     if outcome.get("run_id"):
-        payload |= {"run_id": outcome["run_id"], "run_url": mlflow_link(outcome["run_id"])}
+        payload |= {"run_id": outcome["run_id"], "run_url": page(f"runs/{outcome['run_id']}")}
     if event["event"] == "verdict":
         payload["rows"] = list(outcome.get("rows") or ())
     while len(canonical_json(payload).encode()) > MAX_BYTES and payload.get("rows"):
@@ -139,17 +140,11 @@ def _table(rows: Any) -> Iterator[str]:
 def links(event: Event) -> Iterator[str]:
     """Where to look: the MLflow run and the Prefect flow run, where servers show them."""
     run_id, flow_run = (event.get("outcome") or {}).get("run_id"), event.get("flow_run")
-    if run_id and mlflow_link(run_id):
-        yield f"Run: {mlflow_link(run_id)}"
+    if run_id and (shown := page(f"runs/{run_id}")):
+        yield f"Run: {shown}"
     server = without_password(os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", ""))
     if flow_run and server:
         yield f"Flow run: {server.rstrip('/').removesuffix('/api')}/runs/flow-run/{flow_run}"
-
-
-def mlflow_link(run_id: str) -> str | None:
-    """A run's page, if an MLflow server shows it."""
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return f"{without_password(address).rstrip('/')}/#/runs/{run_id}" if address.startswith("http") else None
 
 
 def without_password(address: str) -> str:

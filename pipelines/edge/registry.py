@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
+from pipelines.edge import stored
 from pipelines.edge.home import Home
+from pipelines.edge.stored import local_folder
 from steps.core.artifacts import Model, Version
 from steps.core.shards import write_json
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-WEIGHTS = "artifacts/model"  # inside a registered folder: what transformers loads
+WEIGHTS = stored.WEIGHTS
 
 
 def use_tracking(home: Home) -> str:
@@ -46,9 +47,15 @@ def experiment_id(home: Home) -> str:
 
 
 def on_this_machine(address: str) -> bool:
-    """Whether a tracking address is a file or a server here: then artifacts lie in the workspace, and weights once."""
+    """Whether a tracking address is a file or a server here: then artifacts lie in the workspace, and weights once.
+
+    A server that asks for a name is a team's, and keeps its own artifacts, even where a tunnel makes it look local.
+    """
     parts = urlparse(address)
-    return parts.scheme == "sqlite" or (parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK)
+    if parts.scheme == "sqlite":
+        return True
+    asked = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return not asked and parts.scheme in {"http", "https"} and parts.hostname in LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,25 @@ class Registry:
         from mlflow.artifacts import download_artifacts
 
         model_id = self.get(number).model_id
-        place = local_folder(self.client.get_logged_model(model_id).artifact_location)
+        place = local_folder(self._address(model_id))
         if place is not None:
             return place
-        cached = self.home.hidden / "models" / f"version-{model_id}"
+        cached = self._cached(model_id)
         if not (cached / "version.json").exists():
             partial = cached.with_name(cached.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(partial))
+            stored.check_whole(number, partial)
             shutil.rmtree(cached, ignore_errors=True)
             partial.rename(cached)
         return cached
+
+    def _address(self, model_id: str) -> str:
+        return str(self.client.get_logged_model(model_id).artifact_location)
+
+    def _cached(self, model_id: str) -> Path:
+        return self.home.hidden / "models" / f"version-{model_id}"
 
     def version(self, number: str) -> Version:
         """A version with everything that belongs to it, its model's folder resolved.
@@ -240,24 +254,13 @@ class Registry:
 
     def retire(self, number: str) -> int:
         """Remove a version's weights, keeping its record; returns the bytes freed."""
-        folder = self.folder(number)
-        weights = folder / WEIGHTS
-        freed = sum(file.stat().st_size for file in weights.rglob("*") if file.is_file()) if weights.exists() else 0
-        if weights.exists():
-            record = folder / "version.json"
-            if record.exists():
-                record.rename(folder / "retired.json")
-            shutil.rmtree(weights)
-            self.tag(number, "perennial.retired", "true")
+        model_id = self.get(number).model_id
+        address = self._address(model_id)
+        place = local_folder(address)
+        freed = stored.empty_store(address) if place is None else stored.empty_folder(place)
+        shutil.rmtree(self._cached(model_id), ignore_errors=True)
+        self.tag(number, "perennial.retired", "true")
         return freed
-
-
-def local_folder(address: str) -> Path | None:
-    """The folder behind an artifact address, if it is on this machine."""
-    parts = urlparse(address)
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
-        return Path(url2pathname(parts.path))
-    return Path(address) if address.startswith("/") else None
 
 
 def base_version(model: Model) -> Version:

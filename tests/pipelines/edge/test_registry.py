@@ -5,22 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.edge.home import Home
-from pipelines.edge.registry import Registry, base_version, link, local_folder, on_this_machine
+from pipelines.edge.registry import Registry, base_version, link, on_this_machine
 from steps.core.artifacts import Model
-
-
-@pytest.mark.parametrize(
-    ("address", "folder"),
-    [
-        ("file:///a/b%20c", Path("/a/b c")),
-        ("/a/b", Path("/a/b")),
-        ("mlflow-artifacts:/1/models/m-1/artifacts", None),
-        ("s3://bucket/models", None),
-        ("file://elsewhere/a", None),
-    ],
-)
-def test_only_a_folder_of_this_machine_is_used_in_place(address: str, folder: Path | None) -> None:
-    assert local_folder(address) == folder
 
 
 @pytest.mark.parametrize(
@@ -37,6 +23,11 @@ def test_only_a_folder_of_this_machine_is_used_in_place(address: str, folder: Pa
 )
 def test_artifacts_lie_in_the_workspace_where_the_server_is_on_this_machine(address: str, here: bool) -> None:
     assert on_this_machine(address) == here
+
+
+def test_a_server_that_asks_for_a_name_keeps_its_own_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "worker")
+    assert not on_this_machine("https://127.0.0.1:8443")
 
 
 def test_an_empty_registry_has_no_champion_and_names_what_exists(tmp_path: Path) -> None:

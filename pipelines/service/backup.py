@@ -24,9 +24,9 @@ from pydantic import Field
 from pipelines.edge import landing
 from pipelines.edge.base_models import CACHE, resolve_base
 from pipelines.edge.home import Home
+from pipelines.edge.passwords import without_password
 from pipelines.edge.session import Progress
 from pipelines.recipe import find_recipe
-from pipelines.service.messages import without_password
 from steps.core.artifacts import Frozen
 
 FORMAT = 1

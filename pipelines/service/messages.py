@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.edge.home import Home
+from pipelines.edge.passwords import without_password
 from pipelines.edge.tracking import page
 from steps.core.shards import canonical_json, digest_of
 
@@ -145,12 +145,6 @@ def links(event: Event) -> Iterator[str]:
     server = without_password(os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", ""))
     if flow_run and server:
         yield f"Flow run: {server.rstrip('/').removesuffix('/api')}/runs/flow-run/{flow_run}"
-
-
-def without_password(address: str) -> str:
-    """An address without the name and password that it may carry."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _commands(event: Event) -> tuple[str, ...]:

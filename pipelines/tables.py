@@ -1,4 +1,4 @@
-"""What the command line shows: renderables, built from values; `cli.py` prints them."""
+"""What the command line shows: renderables, built from values; the verbs print them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pipelines.edge.outcome import Outcome, TaskRow
 
+WELL = {"ok", "embedded", "SQLite in the workspace"}
 COLOURS = {"accepted": "green", "rejected": "red", "undecided": "yellow", "unchanged": "cyan"}
 
 
@@ -91,26 +92,70 @@ def _one_line(text: str) -> str:
 
 def status_table(state: Mapping[str, Any]) -> RenderableType:
     """A workspace's state."""
-    tasks = Table(title="Tasks", title_justify="left")
-    for name in ("task", "role", "landings", "consumed", "pending", "aside"):
-        tasks.add_column(name)
-    for name, task in state["tasks"].items():
-        aside = ", ".join(f"{batch} {word}" for batch, word in task["aside"].items())
-        row = (name, task["role"], str(task["landed"]), str(task["consumed"]), ", ".join(task["pending"]), aside)
-        tasks.add_row(*(cell or "-" for cell in row))
-    versions = Table(title="Versions", title_justify="left")
-    for name in ("version", "verdict", "aliases", "parent"):
-        versions.add_column(name)
-    for version in state["versions"][:10]:
-        verdict = str(version["verdict"])
-        versions.add_row(
-            version["version"],
-            Text(verdict, style=COLOURS.get(verdict, "")),
-            ", ".join(version["aliases"]) or "-",
-            version["parent"] or "-",
-        )
     head = Text(f"{state['workspace']}: champion {state['champion'] or 'is the base model'}", style="bold")
-    return Group(head, tasks, versions)
+    if state["running"]:
+        now = state["running"]
+        head.append(f"; a refresh is under way, in {now.get('stage') or 'its first stage'}", style="cyan")
+    parts: list[RenderableType] = [head, _tasks(state)]
+    if state["versions"]:
+        parts.append(_versions(state["versions"]))
+    if state["last"]:
+        parts.append(_refreshes(state["last"]))
+    for held in state["held"]:
+        parts.append(Text(f"{held['task']}/{held['batch']} {held['state']}: {held['why']}", style="yellow"))
+    if state["schedules"]:
+        named = ", ".join(f"{name} ({word})" for name, word in state["schedules"].items())
+        parts.append(Text.assemble(("next scheduled run: ", "dim"), state["next"] or "none", (" · ", "dim"), named))
+    parts.append(_health(state["health"]))
+    return Group(*parts)
+
+
+def _tasks(state: Mapping[str, Any]) -> Table:
+    table = _table("Tasks", "task", "role", "landings", "consumed", "waiting", "documents", "tokens, about")
+    for name, task in state["tasks"].items():
+        waits = state["backlog"].get(name, {})
+        numbers = (f"{waits[key]:,}" if waits else "-" for key in ("documents", "tokens"))
+        waiting = ", ".join(task["pending"]) or "-"
+        table.add_row(name, task["role"], str(task["landed"]), str(task["consumed"]), waiting, *numbers)
+    return table
+
+
+def _versions(versions: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("Versions", "version", "verdict", "aliases", "parent")
+    for version in versions[:10]:
+        verdict = Text(str(version["verdict"]), style=COLOURS.get(str(version["verdict"]), ""))
+        table.add_row(version["version"], verdict, ", ".join(version["aliases"]) or "-", version["parent"] or "-")
+    return table
+
+
+def _refreshes(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table(
+        "Last refreshes", "when (UTC)", "verdict", "version", "started by", "device seconds", "tokens", "why"
+    )
+    for row in rows:
+        verdict = Text(str(row["verdict"]), style=COLOURS.get(str(row["verdict"]), "red"))
+        cost = ("-" if row[key] is None else f"{row[key]:,.0f}" for key in ("device_seconds", "tokens"))
+        when = str(row["time"])[:19].replace("T", " ")
+        why = "" if row["verdict"] == "accepted" else _one_line(str(row["why"]))
+        table.add_row(when, verdict, row["version"] or "-", row["cause"] or "-", *cost, why)
+    return table
+
+
+def _health(health: Mapping[str, str]) -> Text:
+    """What is well in one line, what is not in a line of its own."""
+    well = {name for name, word in health.items() if word in WELL or name == "service"}
+    line = Text.assemble(("health: ", "dim"), ", ".join(f"{name} {health[name]}" for name in health if name in well))
+    for name in health:
+        if name not in well:
+            line.append(f"\n{name}: {health[name]}", style="red")
+    return line
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name)
+    return table
 
 
 def preview_table(found: Mapping[str, Any]) -> RenderableType:

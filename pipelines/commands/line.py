@@ -73,11 +73,11 @@ def discard(task: str, batch: str, why: Why) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """The champion, the versions, what waits, what is held."""
+    """The champion, the last refreshes and what they cost, what waits, what is held, what comes next, health."""
     from pipelines import tables
-    from pipelines.edge import operations
+    from pipelines.service.report import report
 
-    found = operations.status(open_home())
+    found = report(open_home())
     show(found, lambda: tables.status_table(found), as_json=as_json)
 
 

@@ -69,6 +69,7 @@ def run_refresh(
     """
     from pipelines.edge.conclude import read_outcome, settle
     from pipelines.edge.orchestration import end_orphans
+    from pipelines.edge.owners import end_dead_flow_runs, end_dead_mlflow_runs
     from pipelines.edge.registry import Registry
     from pipelines.refresh import refresh
 
@@ -76,6 +77,8 @@ def run_refresh(
         end_orphans()
         settle(home, Registry(home))
         bury(home)
+        end_dead_mlflow_runs(home)
+        end_dead_flow_runs(home)
         running = Running(home, progress)
         choose = None if cause == BY_HAND else lambda found: ready(home, found, datetime.now(UTC))
         do = Session(home, recipe, again=again, progress=running.show, cause=cause, choose=choose, prefect=prefect)

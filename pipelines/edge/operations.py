@@ -164,7 +164,7 @@ def _bring_landings(home: Home, inputs: Inputs) -> None:
 
 
 def status(home: Home) -> dict[str, Any]:
-    """The state of a workspace: champion, versions, what waits, the last verdicts."""
+    """The state of a line: champion, versions, what each task has landed, consumed and put aside."""
     registry = Registry(home)
     settle(home, registry)
     number = registry.champion()
@@ -181,7 +181,6 @@ def status(home: Home) -> dict[str, Any]:
             "pending": waiting,
             "aside": {b: aside[name, b] for b in batches if (name, b) in aside},
         }
-    verdicts = [event for event in home.ledger() if event["event"] == "verdict"]
     return {
         "workspace": home.settings.name,
         "champion": number,
@@ -195,7 +194,7 @@ def status(home: Home) -> dict[str, Any]:
             for v in registry.versions()
         ],
         "tasks": tasks,
-        "last": [{k: e[k] for k in ("time", "verdict", "version", "parent", "attempt")} for e in verdicts[-5:]],
+        "consumed": {task: list(names) for task, names in consumed.items()},
     }
 
 

@@ -7,10 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipelines.edge.outcome import Outcome
+from pipelines.edge.passwords import hide_passwords
 
 DoType = TypeVar("DoType", bound="Runs")
 Result = TypeVar("Result")
@@ -48,9 +50,14 @@ class Runs(Protocol):
         """What the flow run is called."""
         ...
 
+    def claim(self, flow_run: str) -> AbstractContextManager[None]:
+        """Own a flow run while this process runs it."""
+        ...
+
 
 def prepare_environment(root: Path) -> None:
     """Set what the libraries read from the environment; call before they are imported."""
+    hide_passwords()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     home = root.resolve() / ".perennial" / "prefect"
@@ -146,7 +153,8 @@ def _as_flow(name: str, score: Callable[[DoType], Outcome], do: DoType) -> Outco
 
     def body() -> Any:
         runs.append(present_run())
-        once()
+        with do.claim(str(runs[0])):
+            once()
         return final_state(once.results[0])
 
     broken: Exception | None = None

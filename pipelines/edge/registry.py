@@ -30,7 +30,10 @@ def use_tracking(home: Home) -> str:
     address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.hidden / 'mlflow.db'}"
     home.hidden.mkdir(parents=True, exist_ok=True)
     if mlflow.get_tracking_uri() != address:
+        named = "MLFLOW_TRACKING_URI" in os.environ
         mlflow.set_tracking_uri(address)
+        if not named:  # MLflow puts it into the environment, where another workspace would take it for a user's choice
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
     return address
 
 

@@ -6,6 +6,7 @@ import shutil
 import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -16,6 +17,8 @@ from pipelines.edge.fingerprints import code_digest, digests_in, methods_in
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
+from pipelines.edge.prefect_artifacts import run_page, with_bar
+from pipelines.edge.stages import KEEPS, ON_DEVICE, STAGES, key_of, numbered, title_of
 from pipelines.recipe import Recipe
 from steps.core.artifacts import Artifact, Frozen, Landed, Model, Version
 from steps.core.shards import digest_of, write_atomic, write_json
@@ -26,7 +29,6 @@ Section = TypeVar("Section", bound=BaseModel)
 Made = TypeVar("Made", bound=Artifact)
 
 RESUMES = {"train"}  # goes on from its checkpoints if the same work was interrupted
-KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, what is counted
 Choose = Callable[[dict[str, Landed]], dict[str, Landed]]  # which of the batches that wait take part
 BY_HAND = "by hand"  # the cause of a refresh that nothing but a person started
@@ -81,6 +83,8 @@ class Session:
         self.again = again
         self.folder = folder
         self.started = time.monotonic()
+        self.device_seconds = 0.0
+        self._spent: dict[str, float] = {}  # seconds by stage, of those that this process made
         self.made: dict[str, Any] = {}
         self.settings = home.settings
         self.device = choose_device(self.settings.device)
@@ -98,6 +102,12 @@ class Session:
         """What the flow run and the MLflow run are called."""
         return f"{self.settings.name} {self.recipe.name}"
 
+    def claim(self, flow_run: str) -> AbstractContextManager[None]:
+        """Own a Prefect flow run while this process runs it, so that it can be ended should the process die."""
+        from pipelines.edge.owners import claim
+
+        return claim(self.home, flow_run)
+
     @functools.cached_property
     def registry(self) -> Any:
         """The model registry, opened at first use (MLflow takes seconds to import)."""
@@ -110,7 +120,11 @@ class Session:
         """The MLflow run of this attempt, opened at first use."""
         from pipelines.edge.tracking import Tracker
 
-        tracker = Tracker(self.home, self.attempt, self.title, {"perennial.recipe": self.recipe.name})
+        tags = {"recipe": self.recipe.name, "cause": self.cause, "parent": self.current_parent.name}
+        if self.prefect and (page := run_page()):
+            tags["prefect_run"] = page
+        named = {f"perennial.{name}": value for name, value in tags.items()}
+        tracker = Tracker(self.home, self.attempt, self.title, named)
         tracker.params({"recipe": self.recipe.dump(), "parent": self.current_parent.name, "attempt": self.attempt})
         return tracker
 
@@ -200,7 +214,7 @@ class Session:
                     f"step {self._only}: {stage} comes first and is not made; run `perennial step {stage}`"
                 )
             made = self._run(step, section, artifacts, folder, fingerprint, code)
-        self._note(stage, folder, made)
+        self._note(title_of(stage, folder, artifacts, self.current_parent), section, folder, made)
         return made
 
     def _inside(self, stage: str, artifacts: tuple[Any, ...]) -> tuple[str, ...]:
@@ -243,6 +257,10 @@ class Session:
         (folder / "record.json").unlink(missing_ok=True)
         if stage in RESUMES:
             write_atomic(marker, fingerprint)
+        title, key = title_of(stage, folder, artifacts, self.current_parent), key_of(stage, folder)
+        if self.live:
+            self.tracker.begin(key, numbered(title), section.model_dump(mode="json"))
+        told: Callable[[int, int, str], None] = functools.partial(self._progress, stage)
         workspace = Workspace(
             root=self.home.root,
             path=folder,
@@ -250,11 +268,15 @@ class Session:
             code=code,
             device=self.device,
             report=self._report,
-            progress=functools.partial(self._progress, stage),
+            progress=with_bar(stage, told) if self.prefect and stage in ON_DEVICE else told,
         )
-        self._progress(stage, 0, 0, folder.name)
-        title = stage if folder.name == stage else f"{stage} {folder.name}"
-        made = as_task(stage, title, lambda: step(workspace, section, *artifacts), prefect=self.prefect)
+        self._progress(stage, 0, 0, title.removeprefix(f"{stage} "))
+        began = time.monotonic()
+        try:
+            made = as_task(stage, title, lambda: step(workspace, section, *artifacts), prefect=self.prefect)
+        finally:
+            self._spent[key] = time.monotonic() - began
+            self.device_seconds += self._spent[key] if stage in ON_DEVICE else 0.0
         marker.unlink(missing_ok=True)
         record = Record(stage=stage, fingerprint=fingerprint, artifact=made.model_dump(mode="json"))
         write_json(folder / "record.json", record.model_dump(mode="json"))
@@ -264,14 +286,15 @@ class Session:
         if self.live:
             self.tracker.metrics(metrics, step)
 
-    def _note(self, stage: str, folder: Path, made: Artifact) -> None:
-        key = stage if folder.name == stage else f"{stage}/{folder.name}"
+    def _note(self, title: str, section: BaseModel, folder: Path, made: Artifact) -> None:
+        stage = title.partition(" ")[0]
+        key = key_of(stage, folder)
         first = key not in self.made
         self.made[key] = made
-        if self.live and first:
-            from pipelines.edge.tracking import artifact_path
-
-            self.tracker.stage(stage, key, artifact_path(made), made.digest, made)
+        if first and (self.live or self._only == "conclude"):
+            if key not in self._spent and not self.tracker.finished(key):  # read back, and not yet told of
+                self.tracker.begin(key, numbered(title), section.model_dump(mode="json"))
+            self.tracker.stage(key, made, self._spent.get(key))
         if self._only == stage and self._task == folder.name:
             raise Stopped
 
@@ -293,11 +316,9 @@ class Session:
         from pipelines.edge.conclude import conclude
 
         self._progress("conclude", 0, 0, "register")
+        self.tracker.begin("conclude", numbered("conclude"), {})
         work = functools.partial(conclude, self, *artifacts)
         return as_task("conclude", "conclude", work, prefect=self.prefect)
-
-
-STAGES = ("ingest", "split", "clean", "select", "plan", "mix", "train", "merge", "evaluate", "gate", "replay")
 
 
 def pending(home: Home, parent: Version) -> dict[str, Landed]:

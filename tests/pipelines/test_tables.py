@@ -54,8 +54,33 @@ def test_nothing_new_is_one_panel() -> None:
 
 def test_a_status_and_a_preview_name_what_waits() -> None:
     task = {"role": "train", "landed": 2, "consumed": 1, "pending": ["0002-b"], "aside": {}}
-    state = {"workspace": "w", "champion": None, "tasks": {"wiki": task}, "versions": []}
-    assert "0002-b" in text(status_table(state))
+    failed = {"time": "2026-01-01T00:00:00+00:00", "verdict": "failed", "version": None, "cause": "schedule:nightly"}
+    state = {
+        "workspace": "w",
+        "champion": None,
+        "running": {"stage": "train"},
+        "tasks": {"wiki": task},
+        "versions": [],
+        "backlog": {"wiki": {"documents": 1234, "tokens": 56789}},
+        "last": [{**failed, "device_seconds": None, "tokens": None, "why": "ValueError: broken"}],
+        "held": [{"task": "wiki", "batch": "0001-a", "state": "held", "why": "3 failed attempts"}],
+        "schedules": {"nightly": "paused"},
+        "next": None,
+        "health": {"mlflow": "ok", "prefect": "no answer from http://there"},
+    }
+    shown = text(status_table(state))
+    for told in (
+        "in train",
+        "0002-b",
+        "1,234",
+        "56,789",
+        "schedule:nightly",
+        "ValueError: broken",
+        "3 failed attempts",
+    ):
+        assert told in shown
+    for told in ("nightly (paused)", "mlflow ok", "prefect: no answer from http://there"):
+        assert told in shown
     keys = ("bytes_read", "train_tokens", "judged_tokens", "minutes", "memory_gigabytes", "disk_gigabytes")
     found = {"parent": "base", "batches": {}, "device": "cpu", "starts": False, **dict.fromkeys(keys, 1)}
     assert "nothing new to train on" in text(preview_table(found))

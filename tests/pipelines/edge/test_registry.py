@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.edge.home import Home
-from pipelines.edge.registry import Registry, base_version, link, on_this_machine
+from pipelines.edge.registry import Registry, base_version, link, on_this_machine, use_tracking
 from steps.core.artifacts import Model
 
 
@@ -49,3 +49,10 @@ def test_a_link_takes_no_room_and_replaces_what_was_there(tmp_path: Path) -> Non
     (tmp_path / "b").write_text("old")
     link(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino
+
+
+def test_two_workspaces_in_one_process_keep_to_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    first, second = use_tracking(Home(tmp_path / "a")), use_tracking(Home(tmp_path / "b"))
+    assert first.endswith("a/.perennial/mlflow.db")
+    assert second.endswith("b/.perennial/mlflow.db")

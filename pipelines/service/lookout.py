@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
 
 SWEEP_SECONDS = 60.0  # how often local folders are looked at whatever the kernel told, and watched anew
+ABSENT_SECONDS = 5.0  # the same, while the folder of one of them is not there
 STEP_MILLISECONDS = 100  # how long the kernel's messages are gathered
-ABSENT_SECONDS = 5.0  # the same, while the folder of an inbox is not there
 BACK_OFF_SECONDS = 300.0  # at most, between two looks at a place that cannot be read
 BREATH_SECONDS = 1.0  # at most, between two looks at a place in which something changes all the time
 PARTING_SECONDS = 5.0  # how long a look that is under way is waited for at the end
@@ -78,8 +78,10 @@ class Lookout:
         """Look at one inbox again and again."""
         wake = self._wakes[name_of(inbox)]
         num_failures = 0
-        while not closing.is_set():
+        while True:
             wake.clear()
+            if closing.is_set():
+                return
             began = time.monotonic()
             scan = self.inboxes.scan(inbox)
             if scan.news:

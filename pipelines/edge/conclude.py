@@ -15,7 +15,11 @@ from pipelines.edge import data_docs, plots, versioning
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt
 from pipelines.edge.outcome import Kind, Outcome, TaskRow
+from pipelines.edge.overview import publish
+from pipelines.edge.prefect_artifacts import post_report, run_page
 from pipelines.edge.registry import WEIGHTS, Registry, stage_folder
+from pipelines.edge.reports import refresh_report, refresh_rows, result
+from pipelines.edge.tracking import end_run, page, shortened
 from steps.core.artifacts import (
     Buffer,
     Corpus,
@@ -81,6 +85,7 @@ def conclude(
     if kind == "accepted" and serving != number:
         promote(registry, number, serving, f"accepted by the gate, attempt {do.attempt[:8]}")
     write_verdict(do.home, do.attempt, kind, number, parent.name, reasons, outcome)
+    publish(do.home, registry)
     do.tracker.end("FINISHED", {"perennial.verdict": kind, "perennial.version": number})
     clean_up(do.home, registry)
     return outcome
@@ -116,8 +121,23 @@ def settle(home: Home, registry: Registry) -> None:
     attempt = version.tags.get("perennial.attempt", "")
     if attempt and home.judged(attempt) is None:
         parent = version.tags.get("perennial.parent", "")
-        write_verdict(home, attempt, "accepted", number, parent, ["promoted before a crash"], None)
-        registry.client.set_terminated(version.tags["perennial.run"], "FINISHED")
+        run = version.tags["perennial.run"]
+        write_verdict(
+            home, attempt, "accepted", number, parent, ["promoted before a crash"], _logged_outcome(registry, run)
+        )
+        end_run(registry.client, run, "FINISHED")
+        publish(home, registry)
+
+
+def _logged_outcome(registry: Registry, run: str) -> Outcome | None:
+    """What a refresh had logged before it was promoted."""
+    from mlflow.artifacts import load_text
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Outcome.model_validate_json(load_text(f"{registry.client.get_run(run).info.artifact_uri}/outcome.json"))
+    except (MlflowException, OSError):
+        return None
 
 
 def clean_up(home: Home, registry: Registry) -> int:
@@ -239,6 +259,10 @@ def _outcome(
         samples={task: (baseline.samples.get(task, ""), text) for task, text in report.samples.items()},
         run_id=do.tracker.run_id,
         seconds=round(time.monotonic() - do.started, 1),
+        device_seconds=round(do.device_seconds, 1),
+        tokens=sum(do.made["mix"].achieved.values()),
+        trained=verdict.row.trained,
+        transfer=verdict.transfer,
     )
 
 
@@ -279,6 +303,7 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
 def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, baseline: Report, trained: Trained) -> None:
     """Everything that a person looks for in the MLflow run."""
     tracker, root, made = do.tracker, do.home.root, do.made
+    tracker.metrics({"cost/device_seconds": outcome.device_seconds, "cost/tokens": outcome.tokens})
     for name, scores in (("before", baseline), ("after", report)):
         for task, score in scores.anchor.items():
             tracker.metrics({f"evaluate/{name}_loss_{task}": score.loss_nats_per_token})
@@ -308,6 +333,25 @@ def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, base
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
     corpora = {task: made[f"ingest/{task}"] for task in do.landings}
     tracker.files({"data-docs": data_docs.render(root, corpora)})
+    _tell(do, outcome)
+
+
+def _tell(do: "Session", outcome: Outcome) -> None:
+    """The same words for a person in MLflow's run, in the registered version and in Prefect's flow run."""
+    batches = {task: [batch.name for batch in part.batches] for task, part in do.landings.items()}
+    version, run = f"models/{do.registry.name}/versions/{outcome.version}", do.tracker.run_id
+    inside = {
+        "the registered version": page(version) or f"#/{version}",
+        "the MLflow run": do.tracker.page or f"#/experiments/{do.tracker.experiment}/runs/{run}",
+        "the Prefect run": run_page() if do.prefect else None,
+    }
+    text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside)
+    do.tracker.describe(text, result(outcome))
+    do.registry.client.update_model_version(do.registry.name, outcome.version, description=shortened(text))
+    if do.prefect:
+        outside = {name: address for name, address in inside.items() if address and not address.startswith("#")}
+        text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside)
+        post_report(text, refresh_rows(outcome), f"{do.title}: {result(outcome)}", do.tracker.page)
 
 
 def source_revision(folder: Path) -> str:

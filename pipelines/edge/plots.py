@@ -1,12 +1,14 @@
-"""The pictures of a refresh: training, the change on the hold-out, the matrix version x task, the mixture.
+"""The pictures of a refresh: training, the change on the hold-out, the matrix version x task, the mixture; of a line.
 
 Each returns a figure that belongs to nobody else: no window, no state shared between calls.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.edge.line import BASE, Line, Point
 from steps.core.artifacts import Comparison, MatrixRow, Verdict
 
 if TYPE_CHECKING:  # matplotlib is imported when a picture is drawn
@@ -18,6 +20,8 @@ COLOURS = ("#1f6f8b", "#e07a3f", "#5b8c5a", "#8d6a9f", "#c2a83e", "#b5495b", "#4
 ANSWERS = {"pass": "#3b8456", "undecided": "#c99a2e", "fail": "#b8403a"}
 TRAINING, VALIDATION = "train/loss_nats_per_token", "train/validation_"  # as train names them
 SHOWN_IN_FULL = 30  # steps; a longer run is also drawn as a running mean
+SHOWN_ROWS = 40  # versions in a matrix, the newest and the base
+VERDICTS = {"accepted": ANSWERS["pass"], "undecided": ANSWERS["undecided"], "rejected": ANSWERS["fail"]}
 
 
 def _figure(width: float, height: float, title: str) -> tuple["Figure", "Axes"]:
@@ -180,3 +184,73 @@ def mixture(planned: Mapping[str, int], achieved: Mapping[str, int]) -> "Figure"
 
 def _thousands(value: float, _: Any) -> str:
     return f"{value:,.0f}"
+
+
+def line_matrix(line: Line) -> "Figure":
+    """The matrix of a whole line: every version with its verdict, the champion marked."""
+    shown = [*line.points[:1], *line.points[1:][-SHOWN_ROWS:]]
+    return matrix([point.row.model_copy(update={"version": _called(point, line.champion)}) for point in shown])
+
+
+def _called(point: Point, champion: str) -> str:
+    if point.version == BASE:
+        return BASE
+    return f"★ {point.version} champion" if point.version == champion else f"{point.version} {point.verdict}"
+
+
+def curves(line: Line) -> "Figure":
+    """The loss of each task over the versions: the champion's line of parents drawn through, what left it hollow.
+
+    A vertical line marks each version that `champion` moved to; a red one was moved back to.
+    """
+    figure, axes = _figure(9.0, 4.8, "Hold-out loss over the versions of the line")
+    if not line.points:
+        _say_nothing(axes, "no versions")
+        return figure
+    place = {point.version: k for k, point in enumerate(line.points)}
+    through = _through(line)
+    for task, colour in zip(line.tasks, itertools.cycle(COLOURS)):
+        seen = {p.version: (place[p.version], p.losses[task]) for p in line.points if task in p.losses}
+        if kept := [at for version, at in seen.items() if version in through]:
+            axes.plot(*zip(*kept, strict=True), color=colour, lw=2.0, marker="o", ms=6, label=task)
+        for point in line.points:
+            if point.version in seen and point.version not in through:
+                _branch(axes, seen.get(point.parent), seen[point.version], colour, point.verdict)
+    _mark_moves(axes, line, place)
+    ticks = range(0, len(line.points), max(1, len(line.points) // 16))
+    names = ["\n".join(_called(line.points[k], line.champion).rsplit(" ", 1)) for k in ticks]
+    axes.set_xticks(list(ticks), names, fontsize=8)
+    axes.set_xlabel("version; hollow: not on the champion's line", color=INK)
+    axes.set_ylabel("nats/token", color=INK)
+    axes.grid(axis="y", color=GRID)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def _branch(axes: "Axes", parent: tuple[int, float] | None, at: tuple[int, float], colour: str, verdict: str) -> None:
+    if parent:
+        axes.plot(*zip(parent, at, strict=True), color=colour, lw=1.0, ls=":", alpha=0.8)
+    axes.plot(*at, "o", ms=6, mfc="white", mec=VERDICTS.get(verdict, QUIET), mew=1.8)
+
+
+def _mark_moves(axes: "Axes", line: Line, place: Mapping[str, int]) -> None:
+    said: dict[str, list[str]] = {}
+    for move in line.moves:
+        back = move.before is not None and place.get(move.after, 0) < place.get(move.before, 0)
+        said.setdefault(move.after, []).append("moved back" if back else "champion")
+    for version, words in said.items():
+        if version in place:
+            colour = ANSWERS["fail"] if "moved back" in words else QUIET
+            axes.axvline(place[version], color=colour, lw=1.0, ls=(0, (4, 3)), alpha=0.7, zorder=0)
+            at: dict[str, Any] = {"ha": "right", "va": "top", "rotation": 90, "transform": axes.get_xaxis_transform()}
+            axes.text(place[version], 1.0, ", ".join(words[-3:]), fontsize=7.5, color=colour, **at)
+
+
+def _through(line: Line) -> set[str]:
+    """The champion, its parent, and so on down to the base."""
+    parents = {point.version: point.parent for point in line.points}
+    version, found = line.champion, set[str]()
+    while version and version not in found:
+        found.add(version)
+        version = parents.get(version, "")
+    return found

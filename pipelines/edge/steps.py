@@ -1,7 +1,8 @@
 """One stage at a time, without Prefect: what `perennial step` and so `dvc repro` run."""
 
 from pipelines.edge.home import Home
-from pipelines.edge.session import STAGES, Inputs, Progress, Session, Stopped
+from pipelines.edge.session import Inputs, Progress, Session, Stopped
+from pipelines.edge.stages import STAGES
 from pipelines.recipe import find_recipe, load_recipe
 from pipelines.refresh import refresh
 

@@ -1,19 +1,37 @@
-"""One MLflow run for each attempt: parameters, metrics over steps, data sets, plots, files."""
+"""MLflow: one run for each attempt with a child for each stage, found again after a crash; pages and descriptions."""
 
+import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pipelines.edge.home import Home
 from pipelines.edge.registry import experiment_id
-from steps.core.artifacts import Chosen, Corpus, Frozen, Holdout, Kept, Report, TrainingSet, Verdict
+from steps.core.artifacts import (
+    Buffer,
+    Chosen,
+    Corpus,
+    Frozen,
+    Holdout,
+    Kept,
+    MixturePlan,
+    Report,
+    Trained,
+    TrainingSet,
+    Verdict,
+)
 
+logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0
+NOTE, PARENT, STAGE = "mlflow.note.content", "mlflow.parentRunId", "perennial.stage"
+NOTE_CHARACTERS = 5000  # what the registry's column for a description holds, on PostgreSQL
 
 
 class Tracker:
-    """The MLflow run of one attempt; after a crash the same run goes on."""
+    """The MLflow run of one attempt; after a crash the same run goes on, and so do its children."""
 
     def __init__(self, home: Home, attempt: str, title: str, tags: Mapping[str, str]) -> None:
         import mlflow
@@ -31,15 +49,35 @@ class Tracker:
         run = mlflow.start_run(
             run_id=found[0].info.run_id if found else None,
             experiment_id=self.experiment,
-            run_name=None if found else title,
+            run_name=None if found else f"{title} · attempt {attempt[:8]}",
             tags={**tags, "perennial.attempt": attempt},
             log_system_metrics=True,
         )
         self.run_id = str(run.info.run_id)
+        self.title, self.attempt = title, attempt
         self.client: Any = mlflow.MlflowClient()
         self._known = set(run.data.params)
         self._waiting: list[Any] = []
         self._flushed = time.monotonic()
+        self._user = run.data.tags.get("mlflow.user", "")
+        self._children: dict[str, str] = {}  # by stage, their ids
+        self._finished: set[str] = set()
+        self._open: str | None = None
+        if found:
+            self._find_children()
+
+    def _find_children(self) -> None:
+        ours = f"tags.`{PARENT}` = '{self.run_id}'"
+        for child in self.client.search_runs([self.experiment], filter_string=ours, max_results=1000):
+            key = child.data.tags.get(STAGE, "")
+            self._children[key] = str(child.info.run_id)
+            if child.info.status == "FINISHED":
+                self._finished.add(key)
+
+    @property
+    def page(self) -> str | None:
+        """Where a person looks at this run, if MLflow has a server."""
+        return page(f"experiments/{self.experiment}/runs/{self.run_id}")
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log a nested mapping as flat parameters, once."""
@@ -52,10 +90,7 @@ class Tracker:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics at a step; sent in batches."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._waiting += [Metric(key, float(value), now, step) for key, value in values.items()]
+        self._waiting += points(values, step)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
@@ -66,17 +101,47 @@ class Tracker:
             self._waiting = self._waiting[900:]
         self._flushed = time.monotonic()
 
-    def stage(self, stage: str, name: str, path: str | None, digest: str, artifact: Any) -> None:
-        """Log what a stage made: its counts as metrics, its bytes as a data set with its digest."""
-        self.metrics(counts(stage, artifact))
+    def begin(self, key: str, title: str, section: Mapping[str, Any]) -> None:
+        """A stage starts: its child run is made, with its section of the recipe, or goes on after a crash."""
+        from mlflow.entities import Param
+
+        stage = key.partition("/")[0]
+        if key in self._children:
+            self.client.update_run(self._children[key], status="RUNNING")
+        else:
+            tags = {PARENT: self.run_id, STAGE: key, "mlflow.user": self._user}
+            self._children[key] = str(self.client.create_run(self.experiment, run_name=title, tags=tags).info.run_id)
+            params = flatten(section, f"recipe.{stage}.")  # as the parent calls them: one column in a table of runs
+            self.client.log_batch(self._children[key], params=[Param(k, str(v)[:500]) for k, v in params.items()])
+        self._open = key
+
+    def stage(self, key: str, artifact: Any, seconds: float | None) -> None:
+        """Log what a stage made: its counts, and its bytes as a data set with its digest. No seconds: read back."""
+        from mlflow.entities import RunTag
+
+        stage, path = key.partition("/")[0], artifact_path(artifact)
+        found = counts(stage, artifact)
+        self.metrics(found)
+        facts = {"perennial.made": "read back from its record" if seconds is None else "made"}
+        facts["perennial.digest"] = artifact.digest
         if path is not None:
             import mlflow
             from mlflow.data.code_dataset_source import CodeDatasetSource
             from mlflow.data.meta_dataset import MetaDataset
 
             source = CodeDatasetSource(tags={"perennial.path": path})
-            mlflow.log_input(MetaDataset(source, name=name, digest=digest[:32]), context=stage)
+            mlflow.log_input(MetaDataset(source, name=key, digest=artifact.digest[:32]), context=stage)
+            facts["perennial.path"] = path
         self.flush()
+        if self._open is not None:
+            found |= scores(artifact) | ({} if seconds is None else {"seconds": round(seconds, 3)})
+            tags = [RunTag(name, value) for name, value in facts.items()]
+            self.client.log_batch(self._children[key], metrics=points(found), tags=tags)
+            self._close("FINISHED")
+
+    def finished(self, key: str) -> bool:
+        """Whether an earlier process of this attempt made this stage and ended its child run."""
+        return key in self._finished
 
     def figures(self, figures: Mapping[str, Any]) -> None:
         """Log plots as PNG files under `plots/`."""
@@ -99,16 +164,62 @@ class Tracker:
 
         mlflow.log_dict(value, name)
 
+    def describe(self, text: str, result: str) -> None:
+        """Give the run its description, in Markdown, and the result in its name; the whole text is also a file."""
+        self.client.set_tag(self.run_id, NOTE, shortened(text))
+        self.client.log_text(self.run_id, text, "report.md")
+        self.client.update_run(self.run_id, name=f"{self.title} · {result} · attempt {self.attempt[:8]}")
+
     def end(self, status: str, tags: Mapping[str, str] | None = None) -> None:
-        """End the run: FINISHED, FAILED or KILLED."""
+        """End the run and the child that is open: FINISHED, FAILED or KILLED."""
         import mlflow
 
+        self._close(status)
         self.flush()
         if mlflow.active_run() is None:
             return
         if tags:
             mlflow.set_tags(dict(tags))
         mlflow.end_run(status)
+
+    def _close(self, status: str) -> None:
+        key, self._open = self._open, None
+        if key is not None:
+            self.client.set_terminated(self._children[key], status)
+
+
+def end_run(client: Any, run_id: str, status: str) -> None:
+    """End a run whose process died, and the children that it left open."""
+    experiment = client.get_run(run_id).info.experiment_id
+    open_runs = f"tags.`{PARENT}` = '{run_id}' and attributes.status = 'RUNNING'"
+    for child in client.search_runs([experiment], filter_string=open_runs, max_results=1000):
+        client.set_terminated(child.info.run_id, status)
+    client.set_terminated(run_id, status)
+
+
+def page(place: str) -> str | None:
+    """The address of a page of MLflow's UI; none where MLflow has no server."""
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if address.scheme not in {"http", "https"}:
+        return None
+    server = address.netloc.rsplit("@", 1)[-1]  # never a password
+    return urlunsplit((address.scheme, server, address.path.rstrip("/") + "/", "", f"/{place}"))
+
+
+def shortened(text: str) -> str:
+    """A description as long as MLflow's database takes it, cut between two lines."""
+    if len(text) <= NOTE_CHARACTERS:
+        return text
+    rest = "\n\n… the rest is in report.md"
+    return text[: NOTE_CHARACTERS - len(rest)].rsplit("\n", 1)[0] + rest
+
+
+def points(values: Mapping[str, float], step: int = 0, time_ms: int | None = None) -> list[Any]:
+    """Values as MLflow's metrics, at a step."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000) if time_ms is None else time_ms
+    return [Metric(key, float(value), now, step) for key, value in values.items()]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -141,15 +252,29 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found |= {f"superseded_{task}": n for task, n in artifact.superseded.items()}
         case Chosen():
             found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
+        case MixturePlan():
+            found = {f"planned_{_source(source)}": n for source, n in artifact.tokens.items()}
+            found["replay_share"] = artifact.replay_share
         case TrainingSet():
             found = {f"planned_{_source(source)}": n for source, n in artifact.planned.items()}
             found |= {f"achieved_{_source(source)}": n for source, n in artifact.achieved.items()}
+        case Trained():
+            found = {"steps": artifact.num_steps}
+        case Buffer():
+            found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
         case Report():
             return {}  # logged by conclude, where it is known which model is which
         case Verdict():
             found = dict(artifact.transfer)
             found |= {f"change_nats_{c.task}": c.change_nats for c in artifact.comparisons if c.against == "champion"}
     return {f"{stage}/{key}": float(value) for key, value in found.items()}
+
+
+def scores(artifact: Any) -> dict[str, float]:
+    """The losses of a report, for the child run that belongs to one model."""
+    if not isinstance(artifact, Report):
+        return {}
+    return {f"evaluate/loss_{task}": score.loss_nats_per_token for task, score in artifact.anchor.items()}
 
 
 def _source(name: str) -> str:

@@ -7,7 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipelines.edge import plots
+from pipelines.edge.line import Line, read_line
 from steps.core.artifacts import Comparison, MatrixRow, Verdict
+from tests.pipelines.edge.test_line import LEDGER, judged
 
 HISTORY = [
     {"step": 0, "train/validation_docs": 3.0},
@@ -112,3 +114,22 @@ def test_no_window_and_no_shared_state_is_touched() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_curves_show_every_version_and_each_move_of_the_champion() -> None:
+    found = words(plots.curves(read_line(LEDGER)))
+    assert found[2:6] == ["base", "★ 1\nchampion", "2\nrejected", "3\naccepted"]
+    assert found[:2] == ["champion, moved back", "champion"], "served first, and again after version 3"
+    assert found[-2:] == ["wiki", "law"]
+
+
+def test_a_line_without_versions_says_so() -> None:
+    assert "no versions" in words(plots.curves(Line()))
+
+
+def test_a_long_line_shows_its_base_and_its_newest_versions() -> None:
+    ledger = [judged(str(n), str(n - 1) if n > 1 else "base", "accepted", {"wiki": (5.0, 4.0)}) for n in range(1, 60)]
+    shown = words(plots.line_matrix(read_line(ledger)))
+    assert "base" in shown
+    assert "59 accepted" in shown
+    assert "19 accepted" not in shown

@@ -1,6 +1,21 @@
-"""What goes on a chart."""
+"""What goes on a chart; and a run with its children, which a crash neither doubles nor leaves running."""
 
-from pipelines.edge.tracking import artifact_path, counts, flatten
+from typing import Any
+
+import pytest
+
+from pipelines.edge.home import Home
+from pipelines.edge.tracking import (
+    NOTE,
+    NOTE_CHARACTERS,
+    Tracker,
+    artifact_path,
+    counts,
+    end_run,
+    flatten,
+    page,
+    shortened,
+)
 from steps.core.artifacts import Corpus, MixturePlan, TaskFacts
 
 CORPUS = Corpus(
@@ -25,3 +40,99 @@ def test_counts_are_named_after_stage_and_task() -> None:
 def test_only_data_is_logged_as_a_data_set() -> None:
     assert artifact_path(CORPUS) == "data/ingest/wiki"
     assert artifact_path(MixturePlan(digest="d", tokens={}, replay_share=0.0)) is None
+
+
+def test_a_plan_is_a_chart_too() -> None:
+    found = counts("plan", MixturePlan(digest="d", tokens={"new/wiki": 30, "replay/law": 10}, replay_share=0.25))
+    assert found == {"plan/planned_new_wiki": 30.0, "plan/planned_replay_law": 10.0, "plan/replay_share": 0.25}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("tracking"))
+
+
+def begun(home: Home, attempt: str) -> Tracker:
+    return Tracker(home, attempt, "mine tiny", {"perennial.cause": "by hand"})
+
+
+def runs(tracker: Tracker) -> list[tuple[str, str]]:
+    """An attempt's run and its children in order: name and state."""
+    ours = f"tags.`mlflow.parentRunId` = '{tracker.run_id}'"
+    order = ["attributes.start_time ASC"]
+    found = tracker.client.search_runs([tracker.experiment], filter_string=ours, order_by=order)
+    return [(run.info.run_name, run.info.status) for run in [tracker.client.get_run(tracker.run_id), *found]]
+
+
+def child(tracker: Tracker, stage: str) -> Any:
+    ours = f"tags.`mlflow.parentRunId` = '{tracker.run_id}' and tags.`perennial.stage` = '{stage}'"
+    (found,) = tracker.client.search_runs([tracker.experiment], filter_string=ours)
+    return found.data
+
+
+def test_a_stage_is_a_child_with_its_section_its_counts_and_its_seconds(home: Home) -> None:
+    tracker = begun(home, "whole")
+    tracker.begin("ingest/wiki", "1 ingest wiki", {"reader": {"method": "jsonl"}})
+    tracker.stage("ingest/wiki", CORPUS, 1.5)
+    tracker.describe("# What happened", "version 3 accepted")
+    tracker.end("FINISHED")
+    assert runs(tracker) == [
+        ("mine tiny · version 3 accepted · attempt whole", "FINISHED"),
+        ("1 ingest wiki", "FINISHED"),
+    ]
+    ingest = child(tracker, "ingest/wiki")
+    assert ingest.params == {"recipe.ingest.reader.method": "jsonl"}
+    assert (ingest.metrics["seconds"], ingest.metrics["ingest/documents_wiki"]) == (1.5, 3.0)
+    assert (ingest.tags["perennial.made"], ingest.tags["perennial.path"]) == ("made", "data/ingest/wiki")
+    assert tracker.client.get_run(tracker.run_id).data.tags[NOTE] == "# What happened"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_a_stage_that_broke_or_was_stopped_is_not_left_running(home: Home, status: str) -> None:
+    tracker = begun(home, status)
+    tracker.begin("train", "7 train", {})
+    tracker.end(status)
+    assert [state for _, state in runs(tracker)] == [status, status]
+
+
+def test_after_a_crash_the_same_runs_go_on(home: Home) -> None:
+    first = begun(home, "crashed")
+    first.begin("ingest/wiki", "1 ingest wiki", {})
+    first.stage("ingest/wiki", CORPUS, 1.5)
+    first.begin("train", "7 train", {"steps": 3})
+    second = begun(home, "crashed")  # the first one's process is gone
+    assert second.run_id == first.run_id
+    assert second.finished("ingest/wiki")
+    assert not second.finished("train")
+    second.stage("ingest/wiki", CORPUS, None)
+    second.begin("train", "7 train", {"steps": 3})
+    second.end("FINISHED")
+    assert [name for name, _ in runs(second)] == ["mine tiny · attempt crashed", "1 ingest wiki", "7 train"]
+    assert {state for _, state in runs(second)} == {"FINISHED"}
+    assert child(second, "ingest/wiki").tags["perennial.made"] == "made", "who made it is not forgotten"
+
+
+def test_the_runs_of_a_dead_process_are_ended_together(home: Home) -> None:
+    tracker = begun(home, "dead")
+    tracker.begin("train", "7 train", {})
+    end_run(tracker.client, tracker.run_id, "KILLED")
+    assert {state for _, state in runs(tracker)} == {"KILLED"}
+    tracker.end("KILLED")
+
+
+def test_a_page_is_named_without_a_password_and_only_where_there_is_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert page("runs/1") is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example/behind/")
+    assert page("runs/1") == "https://mlflow.example/behind/#/runs/1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert page("runs/1") == "http://127.0.0.1:5000/#/runs/1"
+
+
+def test_a_long_description_is_cut_between_two_lines() -> None:
+    text = "\n".join(f"line {n}" for n in range(2000))
+    cut = shortened(text)
+    assert len(cut) <= NOTE_CHARACTERS
+    assert cut.endswith("… the rest is in report.md")
+    assert text.startswith(cut.split("\n\n")[0] + "\n")
+    assert shortened("short") == "short"

@@ -1,0 +1,79 @@
+"""What a person reads of a refresh, and of a line."""
+
+from pipelines.edge.line import read_line
+from pipelines.edge.outcome import Outcome, TaskRow
+from pipelines.edge.reports import line_report, refresh_report, refresh_rows, result, table
+from tests.pipelines.edge.test_line import LEDGER
+
+ROWS = (
+    TaskRow(
+        task="wiki",
+        role="train",
+        before=4.0,
+        after=3.5,
+        change=-0.5,
+        low=-0.6,
+        high=-0.4,
+        num_items=30,
+        planned_tokens=100,
+        achieved_tokens=90,
+        planned_replay=20,
+        achieved_replay=10,
+        landed=5,
+        kept=3,
+        held_out=1,
+        dropped={"too-short": 1},
+    ),
+    TaskRow(task="law", role="train", before=2.0, after=2.1, change=0.1, low=0.05, high=0.2),
+    TaskRow(task="new", role="train"),
+)
+OUTCOME = Outcome(
+    kind="rejected",
+    version="4",
+    parent="3",
+    rows=ROWS,
+    reasons=("law: lost",),
+    seconds=61,
+    device_seconds=50,
+    tokens=90,
+)
+BATCHES = {"wiki": ["0001-a", "0002-b", "0003-c", "0004-d"]}
+
+
+def test_a_report_tells_of_data_mixture_gain_loss_reason_and_cost() -> None:
+    links = {"the MLflow run": "http://127.0.0.1:5000/#/runs/1", "the Prefect run": None}
+    text = refresh_report(OUTCOME, cause="landing", batches=BATCHES, links=links)
+    for words in (
+        "**Version 4 rejected**, made from version 3. Started: landing. 90 tokens trained on; 61 s, 50 s of them",
+        "[the MLflow run](http://127.0.0.1:5000/#/runs/1)",
+        "- law: lost",
+        "| wiki | 4.000 | 3.500 | -0.500 [-0.600, -0.400] | 30 | gained |",
+        "| law | 2.000 | 2.100 | +0.100 [+0.050, +0.200] | 0 | lost |",
+        "| new | – | – | – | 0 |  |",
+        "| wiki | 80 of 80 | 10 of 20 | 100.0% (planned 100.0%) |",
+        "| wiki | `0001-a`, `0002-b`, `0003-c` and 1 more | 5 | 3 | 1 | 1 too-short | 0 | 0 |",
+        "| law | none new |",
+    ):
+        assert words in text, text
+    assert "Prefect run" not in text, "no link without an address"
+
+
+def test_the_table_has_a_row_for_each_task() -> None:
+    rows = refresh_rows(OUTCOME)
+    assert [row["task"] for row in rows] == ["wiki", "law", "new"]
+    assert (rows[0]["before"], rows[0]["tokens trained"], rows[0]["dropped"]) == ("4.000", 90, 1)
+
+
+def test_a_result_is_three_words() -> None:
+    assert result(OUTCOME) == "version 4 rejected"
+
+
+def test_the_line_is_told_newest_first_with_its_champion() -> None:
+    text = line_report("mine", read_line(LEDGER))
+    assert text.startswith("**mine**: version 1 serves. 3 versions;")
+    assert [line.split(" | ")[0] for line in text.splitlines()[4:]] == ["| 3", "| 2", "| **1**"]
+    assert "the base model serves" in line_report("mine", read_line([]))
+
+
+def test_a_bar_in_a_cell_stays_in_its_cell() -> None:
+    assert table(("a",), [("x|y",)]) == "| a |\n| --- |\n| x\\|y |"

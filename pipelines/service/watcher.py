@@ -59,9 +59,9 @@ class Watcher:
         """Watch until told to stop; what fails is logged, and tried again at the next tick."""
         with contextlib.ExitStack() as stack:
             if self.home.settings.receiver.enabled:
-                from pipelines.service.receiver import serve
+                from pipelines.service.receiver import receiving
 
-                stack.enter_context(serve(self.home, self.lookout.take))
+                logger.info("receiver: %s", stack.enter_context(receiving(self.home, self.lookout.take)))
             for scan in self.lookout.scans(stop, TICK_SECONDS):
                 if scan is not None:
                     self._say(scan)

@@ -167,7 +167,7 @@ def test_a_supervisor_that_was_killed_leaves_nothing_behind(tmp_path: Path) -> N
     supervisor._start(part)
     assert part.process
     assert end_leftovers(home) == 1
-    assert part.process.wait(10) != 0
+    assert part.process.poll() is not None
     assert end_leftovers(home) == 0
 
 

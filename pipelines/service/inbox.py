@@ -13,6 +13,7 @@ import fcntl
 import itertools
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -116,6 +117,7 @@ class Inboxes:
                     "overlap, so a file would land twice; keep one of them"
                 )
         self._read: tuple[tuple[int, int] | None, Memory] = (None, Memory())
+        self._said: dict[str, tuple[dict[str, str], str]] = {}  # by inbox: what is refused, and the problem
         self._since: dict[str, dict[str, tuple[str, float]]] = {}
         self._alone = {name: threading.Lock() for name in self.places}
 
@@ -136,9 +138,9 @@ class Inboxes:
             try:
                 return self._scan(inbox)
             except FileNotFoundError as error:  # perhaps nothing is there yet: it is looked for as often as ever
-                return replace(self._troubled(inbox, str(error)), due_seconds=inbox.poll_seconds)
+                return self._told(Scan(inbox, problem=_reason(error), due_seconds=inbox.poll_seconds))
             except (OSError, ValueError) as error:
-                return self._troubled(inbox, str(error))
+                return self._told(Scan(inbox, problem=_reason(error)))
 
     def _scan(self, inbox: Inbox) -> Scan:
         tasks = load_tasks(self.home.root)
@@ -155,26 +157,27 @@ class Inboxes:
         waiting = {each.name for each in fresh} - {each.name for each in settled}
         still = {name: why for name, why in before.refused.items() if name in waiting}
         refused = {**still, **listing.refused, **clashes, **scan.refused}
-        new = {name: why for name, why in refused.items() if before.refused.get(name) != why}
+        return self._told(replace(scan, refused=refused, due_seconds=due_seconds))
+
+    def _told(self, scan: Scan) -> Scan:
+        """The same look, with what was not said before; it is logged, and remembered for `perennial status`."""
+        inbox, problem = scan.inbox, scan.problem
+        try:
+            known = self._known().inboxes.get(name_of(inbox), Remembered())
+        except OSError:  # which is the problem, then
+            known = Remembered()
+        said, trouble = self._said.get(name_of(inbox), (known.refused, known.problem))
+        refused = said if problem else scan.refused
+        new = {name: why for name, why in refused.items() if said.get(name) != why}
         for name, why in new.items():
             logger.warning("%s: %s: not landed: %s", inbox.address, name, why)
-        if refused != before.refused or before.problem:
-            with self._memory_to_change() as memory:
-                memory.of(inbox).refused, memory.of(inbox).problem = refused, ""
-        news = bool(scan.batch or new or before.problem)
-        return replace(scan, refused=new, news=news, due_seconds=due_seconds)
-
-    def _troubled(self, inbox: Inbox, problem: str) -> Scan:
-        """A place of which nothing could land; said once, until it is another problem or none."""
-        news = self._known().of(inbox).problem != problem
-        if news:
+        if problem and problem != trouble:
             logger.warning("%s: nothing can land for %s: %s", inbox.address, inbox.task, problem)
-            try:
-                with self._memory_to_change() as memory:
-                    memory.of(inbox).problem = problem
-            except OSError as error:  # the same full or read-only disk: it is in the log
-                logger.warning("%s: cannot be written: %s", self.home.hidden / MEMORY, error)
-        return Scan(inbox, problem=problem, news=news)
+        self._said[name_of(inbox)] = (refused, problem)
+        if (refused, problem) != (known.refused, known.problem):
+            with suppress(OSError), self._memory_to_change() as memory:  # a full disk: it is in the log
+                memory.of(inbox).refused, memory.of(inbox).problem = refused, problem
+        return replace(scan, refused=new, news=bool(scan.batch or new or problem != trouble))
 
     def _clashes(self, known: Memory, inbox: Inbox, names: set[str]) -> dict[str, str]:
         """Those names under which another inbox of the task has landed a file, and why that will not do."""
@@ -248,7 +251,7 @@ class Inboxes:
             except OSError as error:
                 if error.errno in FULL:
                     raise
-                unreadable[each.name] = f"cannot be copied: {str(error)[:300]}"
+                unreadable[each.name] = f"cannot be copied: {_reason(error)[:300]}"
                 with suppress(OSError):
                     target.unlink()
         return copied, unreadable
@@ -305,6 +308,11 @@ def _landed(root: Path, task: str) -> dict[str, str]:
     """The digest of what landed last under each name."""
     manifests = (read_manifest(root / batch.path) for batch in batches(root, task))
     return {file.name: file.sha256 for manifest in manifests for file in manifest.files}
+
+
+def _reason(error: Exception) -> str:
+    """An error's text without the chance names of our own folders, so that the same error is the same reason."""
+    return re.sub(rf"(?<=\.partial-)\w+|(?<={ARRIVING}/)\w+", "…", str(error))
 
 
 def _remove_if_dead(folder: Path) -> None:

@@ -285,6 +285,12 @@ def test_a_file_that_cannot_be_copied_is_refused_by_name_and_stops_no_other(tmp_
     assert scan(home).refused == {}
 
 
+def test_the_reason_of_the_same_error_is_the_same_each_time() -> None:
+    errors = [OSError(5, "Input/output error", f"/home/.perennial/{ARRIVING}/tmp{n}_x/a.txt") for n in range(2)]
+    errors += [OSError(5, "Input/output error", f"/home/data/landing/docs/.partial-{n}a") for n in range(2)]
+    assert len({inbox_module._reason(error) for error in errors}) == 2
+
+
 def test_no_such_task_is_a_problem_of_the_inbox_and_over_once_there_is(tmp_path: Path) -> None:
     home = workspace(tmp_path, {"task": "novel"})
     put(home.root, "inbox/a.txt", "one")
@@ -312,6 +318,7 @@ def test_a_data_folder_that_cannot_be_written_is_a_problem_and_nothing_is_lost(h
     put(home.root, "inbox/a.txt", "one")
     put(home.root, "data/landing/docs", "no folder")
     assert "data/landing/docs" in scan(home).problem
+    assert scan(home).news is False
     (home.root / "data/landing/docs").unlink()
     scan(home)
     assert landed(home) == [{"a.txt": "one"}]

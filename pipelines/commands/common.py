@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,17 @@ def open_home() -> "Home":
     if home.settings.threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(home.settings.threads))
     return home
+
+
+@contextmanager
+def telling(home: "Home") -> Iterator[None]:
+    """Tell Prefect and people in the end of what a verb made happen, whether it went well or not."""
+    from pipelines.service.announce import announce_pending
+
+    try:
+        yield
+    finally:
+        announce_pending(home)
 
 
 def load(name: str, root: Path) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipelines.commands.common import BROKE, Json, Wait, Why, err, load, open_home, out, show
+from pipelines.commands.common import BROKE, Json, Wait, Why, err, load, open_home, out, show, telling
 from pipelines.progress import progress_bars
 
 
@@ -38,7 +38,7 @@ def refresh(
     home = open_home()
     loaded = load(recipe or home.settings.recipe, home.root)
     try:
-        with progress_bars(err, quiet=as_json) as progress:
+        with telling(home), progress_bars(err, quiet=as_json) as progress:
             outcome = run_refresh(home, loaded, again=again, wait=wait, progress=progress)
     except KeyboardInterrupt as error:
         err.print("stopped; run the same command again to go on where it was", style="yellow")
@@ -86,7 +86,7 @@ def promote(version: str, why: Why = "by hand") -> None:
     from pipelines.edge.operations import promote_by_hand
 
     home = open_home()
-    with home.lock():
+    with telling(home), home.lock():
         out.print(promote_by_hand(home, version, why))
 
 
@@ -95,7 +95,7 @@ def rollback(why: Why = "by hand") -> None:
     from pipelines.edge.operations import roll_back
 
     home = open_home()
-    with home.lock():
+    with telling(home), home.lock():
         out.print(roll_back(home, why))
 
 

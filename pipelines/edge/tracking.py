@@ -1,5 +1,6 @@
 """MLflow: one run for each attempt with a child for each stage, found again after a crash; pages and descriptions."""
 
+import contextlib
 import logging
 import os
 import time
@@ -44,7 +45,8 @@ class Tracker:
             max_results=1,
         )
         if mlflow.active_run():  # left open by an error, in a process that runs many attempts
-            mlflow.end_run("FAILED")
+            with contextlib.suppress(mlflow.exceptions.MlflowException):  # it may be another workspace's
+                mlflow.end_run("FAILED")
         mlflow.set_system_metrics_sampling_interval(5)
         run = mlflow.start_run(
             run_id=found[0].info.run_id if found else None,

@@ -6,7 +6,8 @@ not unpacked.
 
 Two memories keep a version of a file from landing twice. `.perennial/service/inbox.json` holds what was seen in each
 place, so that nothing is copied twice. The landed batches themselves are asked before anything lands, so that a
-crash, a lost memory or a second watcher makes no difference.
+crash, a lost memory or a second watcher makes no difference; and what was in a batch that is gone lands again. What a
+person withdrew stays so until the file changes.
 """
 
 import fcntl
@@ -27,7 +28,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.edge.home import Home
-from pipelines.edge.landing import batches, land, load_tasks
+from pipelines.edge.landing import LANDING, batches, land, load_tasks
 from pipelines.edge.settings import Inbox
 from pipelines.service.arrivals import FULL, Found, Room, place_of
 from steps.core.artifacts import Batch
@@ -47,7 +48,7 @@ class Remembered(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    taken: dict[str, tuple[str, str]] = {}  # name -> mark, and the batch that landed then ("": it had landed before)
+    taken: dict[str, tuple[str, str]] = {}  # name -> mark, and the batch that holds it ("": under another name)
     refused: dict[str, str] = {}  # name -> why it cannot land
     problem: str = ""  # why nothing can
 
@@ -149,7 +150,9 @@ class Inboxes:
         listing = self.places[name_of(inbox)].look()
         known = self._known()
         before = known.inboxes.get(name_of(inbox), Remembered())
-        fresh = [each for each in listing.files if before.taken.get(each.name, ("",))[0] != each.mark]
+        there = _names(self.home.root / LANDING / inbox.task) | {""}
+        taken = {name: mark for name, (mark, batch) in before.taken.items() if batch in there}
+        fresh = [each for each in listing.files if taken.get(each.name) != each.mark]
         clashes = self._clashes(known, inbox, {each.name for each in fresh}) if fresh else {}
         fresh = [each for each in fresh if each.name not in clashes]
         settled, due_seconds = self._settled(inbox, fresh)
@@ -223,14 +226,15 @@ class Inboxes:
                 num_bytes = {}
                 for name in copied:
                     path = folder / name
-                    if name in clashes or landed.get(name) == digest_of_file(path):
+                    if name in clashes or landed.get(name, ("",))[0] == digest_of_file(path):
                         path.unlink()
                     else:
                         num_bytes[name] = path.stat().st_size
                 batch = land(self.home.root, inbox.task, [folder], now=datetime.now(UTC)) if num_bytes else None
                 taken = {name: each for name, each in memory.of(inbox).taken.items() if name in present}
                 for name in copied.keys() - clashes.keys():
-                    taken[name] = (copied[name], batch.name if batch and name in num_bytes else "")
+                    holder = (batch.name if batch else "") if name in num_bytes else landed[name][1]
+                    taken[name] = (copied[name], holder)
                 memory.of(inbox).taken = taken
         num_files, total = (len(num_bytes), sum(num_bytes.values())) if batch else (0, 0)
         return Scan(inbox, batch, num_files, total, refused | clashes)
@@ -304,10 +308,14 @@ class Inboxes:
             yield
 
 
-def _landed(root: Path, task: str) -> dict[str, str]:
-    """The digest of what landed last under each name."""
-    manifests = (read_manifest(root / batch.path) for batch in batches(root, task))
-    return {file.name: file.sha256 for manifest in manifests for file in manifest.files}
+def _landed(root: Path, task: str) -> dict[str, tuple[str, str]]:
+    """The digest of what landed last under each name, and its batch."""
+    manifests = [read_manifest(root / batch.path) for batch in batches(root, task)]
+    return {file.name: (file.sha256, manifest.name) for manifest in manifests for file in manifest.files}
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _reason(error: Exception) -> str:

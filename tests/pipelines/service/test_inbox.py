@@ -1,9 +1,11 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -80,6 +82,31 @@ def test_what_is_deleted_in_the_inbox_stays_landed_and_does_not_land_again_when_
     assert landed(home) == [{"a.txt": "one"}, {"b.txt": "two"}]
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_in_a_batch_that_is_gone_lands_again(home: Home, again: bool) -> None:
+    put(home.root, "inbox/a.txt", "one")
+    scan(home)
+    put(home.root, "inbox/b.txt", "two")
+    scan(home)
+    if again:  # so that it is remembered as what had landed
+        put(home.root, "inbox/a.txt", "one", age_seconds=100)
+        scan(home)
+    [first] = (home.root / "data/landing/docs").glob("0001-*")
+    shutil.rmtree(first)
+    scan(home)
+    assert landed(home) == [{"b.txt": "two"}, {"a.txt": "one"}]
+
+
+def test_what_a_person_withdrew_stays_so_until_the_file_changes(home: Home) -> None:
+    put(home.root, "inbox/a.txt", "one")
+    scan(home)
+    land(home.root, "docs", [], ["a.txt"], now=datetime.now(UTC))
+    (home.hidden / MEMORY).unlink()
+    assert scan(home).batch is None
+    put(home.root, "inbox/a.txt", "changed")
+    assert scan(home).batch
+
+
 def test_a_touched_file_is_not_landed_again(home: Home) -> None:
     put(home.root, "inbox/a.txt", "one")
     scan(home)
@@ -98,7 +125,7 @@ def test_a_file_that_goes_back_to_what_it_was_lands_again(home: Home) -> None:
 
 def test_what_a_person_landed_does_not_land_again_from_the_inbox(home: Home) -> None:
     path = put(home.root, "inbox/a.txt", "one")
-    assert land(home.root, "docs", [path], now=inbox_module.datetime.now(inbox_module.UTC))
+    assert land(home.root, "docs", [path], now=datetime.now(UTC))
     put(home.root, "inbox/b.txt", "two")
     scan(home)
     assert landed(home) == [{"a.txt": "one"}, {"b.txt": "two"}]
@@ -366,6 +393,9 @@ def test_ten_thousand_files_are_gone_through_in_well_under_a_second(home: Home) 
         put(home.root, f"inbox/{number % 100:02d}/{number}.txt", str(number))
     inboxes = Inboxes(home)
     inboxes.sweep()
-    began = time.monotonic()
-    assert inboxes.sweep()[0].news is False
-    assert time.monotonic() - began < 1.0
+    seconds = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert inboxes.sweep()[0].news is False
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 0.5

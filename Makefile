@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land small-model test test-all check lint types layers format clean
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -28,6 +28,9 @@ land: setup  ## land the sample workspace's text: the Python language, the libra
 refresh: setup land  ## the main job: one refresh of a real model on real text (RECIPE=tiny for a quick one)
 	perennial refresh $(RECIPE)
 
+up: setup  ## both servers, the schedules and the watcher, until Ctrl-C
+	perennial up
+
 small-model: setup  ## train the small base model that experiments use, at most 10 minutes, cached
 	perennial small-model
 
@@ -39,6 +42,9 @@ test-all: setup  ## the tests with the slow matrix
 
 check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order
 	$(BIN)/python -m pytest -m "not slow and not pipeline"
+
+bench-trigger: setup  ## from the arrival of a file to the start of its refresh, in seconds
+	$(BIN)/python benchmarks/trigger_latency.py
 
 lint:
 	$(BIN)/ruff format --check .

@@ -96,14 +96,15 @@ def run_refresh(
         with running.as_owner(attempt, batches):
             try:
                 return refresh(do)
-            except KeyboardInterrupt:
-                do.abandon("KILLED")
-                home.record("stopped", attempt=attempt, by_hand=running.asked_to_stop, seconds=running.seconds)
-                raise
-            except BaseException as error:
+            except Exception as error:
                 with contextlib.suppress(Exception):  # the tracking server may be what failed
                     do.abandon("FAILED")
                 fail(home, attempt, batches, error, running)
+                raise
+            except BaseException:  # Ctrl-C, SIGTERM, or as Prefect calls it: a termination signal
+                with contextlib.suppress(Exception):
+                    do.abandon("KILLED")
+                home.record("stopped", attempt=attempt, by_hand=running.asked_to_stop, seconds=running.seconds)
                 raise
 
 

@@ -40,7 +40,9 @@ def refresh_workspace(workspace: str = ".", recipe: str | None = None, cause: st
     with claim(home, str(flow_run.id)):
         try:
             return final_state(_refresh(home, recipe, cause))
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
             return Cancelled(
                 name="Stopped", message="stopped after its last checkpoint; the next refresh goes on there"
             )

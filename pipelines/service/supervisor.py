@@ -4,6 +4,7 @@ A part that dies is started again, later and later. Ending it ends the refresh u
 then the parts, in the reverse of the order in which they started.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -13,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Supervisor:
             finally:
                 self._end_all()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         with (self.folder / "up.lock").open("a") as file:
             try:
@@ -197,6 +197,7 @@ class Supervisor:
                 self.tell(f"{part.name} ended with code {part.process.returncode}; starting it again in {pause:.0f} s")
             if now >= part.next_start:
                 part.next_start = 0.0
+                end_group(part.name, part.process.pid)
                 self._start(part)
 
     def _end_all(self) -> None:
@@ -208,6 +209,8 @@ class Supervisor:
             end_refresh(facts)
         for part in reversed([part for part in self.parts if part not in watcher]):
             end(part.process)
+            if part.process:
+                end_group(part.name, part.process.pid)
         state_file(self.home).unlink(missing_ok=True)
 
     def _write(self) -> None:
@@ -252,6 +255,20 @@ def end(process: subprocess.Popen[bytes] | psutil.Process | None) -> None:
         return
 
 
+def end_group(name: str, pid: int) -> None:
+    """End what a part that has died leaves of its own, as MLflow's server leaves the one that holds its port.
+
+    The refreshes that the deployments' process started are left alone: they finish, and are known by their claims.
+    """
+    if name == "deployments":
+        return
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            ours = process.environ().get("PREFECT_HOME") == os.environ.get("PREFECT_HOME")
+            if os.getpgid(process.pid) == pid and ours:  # a part leads a group of its own; numbers are used again
+                process.kill()
+
+
 def end_refresh(facts: Mapping[str, Any]) -> None:
     """Ask the refresh under way to end after its next checkpoint, and wait for it."""
     try:
@@ -272,6 +289,7 @@ def end_leftovers(home: Home) -> int:
             else:
                 end(process)
             ended += 1
+        end_group(name, part["pid"])
     return ended
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from pipelines.edge.attempts import running
 from pipelines.edge.home import Busy, Home
 from pipelines.service.addresses import service
 from pipelines.service.supervisor import Part, Supervisor, down, end_leftovers, tail
@@ -149,7 +150,7 @@ def test_ctrl_c_ends_everything_and_a_refresh_under_way_goes_on_at_the_next_star
     script = "from pipelines.cli import main; main()"
     with (tmp_path / "told").open("wb") as told:
         process = subprocess.Popen([sys.executable, "-c", script, "-w", str(home.root), "up"], stdout=told, stderr=told)
-    until(lambda: process.poll() is not None or (status(home)["running"] or {}).get("stage") == "train", "it trains")
+    until(lambda: process.poll() is not None or (running(home) or {}).get("stage") == "train", "it trains")
     everything = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0, (tmp_path / "told").read_text()

@@ -9,6 +9,7 @@ from pipelines.edge import landing
 from pipelines.edge.conclude import promote, settle
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import base_of
+from pipelines.edge.overview import publish
 from pipelines.edge.registry import Registry
 from pipelines.edge.session import Inputs, Progress, Session, Stopped, pending
 from pipelines.recipe import Recipe
@@ -59,6 +60,7 @@ def promote_by_hand(home: Home, number: str, why: str) -> str:
     promote(registry, number, serving, why)
     if not once_accepted:
         registry.tag(number, "perennial.verdict", "accepted")
+    publish(home, registry)
     return f"champion: {serving or 'base'} -> {number}"
 
 
@@ -81,6 +83,7 @@ def roll_back(home: Home, why: str) -> str:
         )
     kept = registry.version(parent)
     promote(registry, parent, serving, why)
+    publish(home, registry)
     held = []
     for task, names in left.consumed.items():
         for name in names:

@@ -119,7 +119,7 @@ def end_dead_mlflow_runs(home: Home) -> list[str]:
         [experiment_id(home)], filter_string="attributes.status = 'RUNNING'", output_format="list", max_results=1000
     )
     client: Any = mlflow.MlflowClient()
-    ended = [run.info.run_id for run in found if "perennial.attempt" in run.data.tags]
+    ended = [run.info.run_id for run in found if {"perennial.attempt", "perennial.stage"} & set(run.data.tags)]
     for run_id in ended:
         client.set_terminated(run_id, "KILLED")
     return ended

@@ -29,4 +29,7 @@ def run_step(home: Home, stage: str, task: str | None, recipe: str | None, progr
             outcome = refresh(do)
         except Stopped:
             return f"{stage}{f' {task}' if task else ''}: made"
+        except BaseException as error:
+            do.abandon("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
     return f"{stage}: {outcome.kind}, {'; '.join(outcome.reasons)}"

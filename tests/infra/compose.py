@@ -44,4 +44,4 @@ def example() -> dict[str, str]:
     """The variables of infra/environment.example."""
     lines = (INFRA / "environment.example").read_text(encoding="utf-8").splitlines()
     pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
-    return {name: value for name, value in pairs}
+    return {name.strip(): value.strip() for name, value in pairs}

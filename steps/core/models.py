@@ -194,7 +194,7 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> "Pr
 
     with quiet():
         try:
-            network = AutoModelForCausalLM.from_pretrained(
+            network = AutoModelForCausalLM.from_pretrained(  # nosec B615 - a local folder
                 folder,
                 dtype=getattr(torch, dtype),
                 local_files_only=True,
@@ -218,7 +218,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # nosec B615
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{folder}: no tokenizer that can be read: {error}; save it beside the weights") from error
 

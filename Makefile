@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger audit
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -45,6 +45,10 @@ check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests,
 
 bench-trigger: setup  ## from the arrival of a file to the start of its refresh, in seconds
 	$(BIN)/python benchmarks/trigger_latency.py
+
+audit: setup  ## known vulnerabilities, bandit, and the licences of everything that is installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.lock
+	$(BIN)/python benchmarks/audit.py
 
 lint:
 	$(BIN)/ruff format --check .

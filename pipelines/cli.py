@@ -23,6 +23,7 @@ PANELS = {
     "Refresh": (line.refresh, line.status, line.promote, line.rollback, line.reproduce),
     "Batches": (line.hold, line.release, line.discard),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
+    "Keep": (serving.backup, serving.restore),
     "Single parts": (making.step, making.small_model),
 }
 for panel, verbs in PANELS.items():

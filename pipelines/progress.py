@@ -33,12 +33,13 @@ def progress_bars(console: Console, *, quiet: bool) -> Iterator[Callable[[str, i
         last: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int, what: str) -> None:
-            if total == 0:  # a stage begins: the one before it has ended
+            if total == 0 or not last:  # a stage begins: the one before it has ended
                 if last:
                     bars.update(last["id"], total=last["total"], completed=last["total"])
-                name = stage if what in {stage, ""} else f"{stage} {what}"
+                name = stage if total or what in {stage, ""} else f"{stage} {what}"
                 last.update(id=bars.add_task(name[:22], total=None), total=1)
-                return
+                if not total:
+                    return
             last["total"] = total
             bars.update(last["id"], total=total, completed=done)
 

@@ -101,8 +101,7 @@ def status_table(state: Mapping[str, Any]) -> RenderableType:
         parts.append(_versions(state["versions"]))
     if state["last"]:
         parts.append(_refreshes(state["last"]))
-    for held in state["held"]:
-        parts.append(Text(f"{held['task']}/{held['batch']} {held['state']}: {held['why']}", style="yellow"))
+    parts += [Text("{task}/{batch} {state}: {why}".format(**held), style="yellow") for held in state["held"]]
     if state["schedules"]:
         named = ", ".join(f"{name} ({word})" for name, word in state["schedules"].items())
         parts.append(Text.assemble(("next scheduled run: ", "dim"), state["next"] or "none", (" · ", "dim"), named))

@@ -33,10 +33,12 @@ def refresh(
         show(found, lambda: tables.preview_table(found), as_json=as_json)
         return
     from pipelines.edge.attempts import run_refresh
+    from pipelines.service.inbox import sweep_inboxes
 
     signal.signal(signal.SIGTERM, _stop)
     home = open_home()
     loaded = load(recipe or home.settings.recipe, home.root)
+    sweep_inboxes(home)
     try:
         with telling(home), progress_bars(err, quiet=as_json) as progress:
             outcome = run_refresh(home, loaded, again=again, wait=wait, progress=progress)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.common import err, open_home, out
+from pipelines.commands.common import Json, Wait, err, open_home, out, show
+from pipelines.progress import progress_bars
 
 if TYPE_CHECKING:
     from pipelines.edge.home import Home
+    from pipelines.service.backup import Summary
 
 SHOWN = {"prefect": "Prefect: runs, schedules, events", "mlflow": "MLflow: runs, plots, versions"}
 
@@ -150,6 +152,41 @@ def _served() -> "Home":
     if not os.environ.get("PREFECT_API_URL"):
         raise ValueError("no Prefect server is known; start one with `perennial up`, or name it in perennial.yaml")
     return home
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write, for instance ../perennial.tar.gz.")],
+    with_prefect: Annotated[bool, typer.Option(help="Prefect's database too: its runs, and its blocks.")] = False,
+    wait: Wait = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Write one file that the workspace can go on from, elsewhere too; refreshes wait meanwhile."""
+    from pipelines.service.backup import backup as write
+
+    with progress_bars(err, quiet=as_json) as progress:
+        summary = write(open_home(), file, wait=wait, prefect=with_prefect, progress=progress)
+    show(summary.model_dump(), lambda: _summary("backup", summary), as_json=as_json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `perennial backup` wrote; only one that you trust.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    as_json: Json = False,
+) -> None:
+    """Make the workspace of a backup in a new folder, every byte checked before it is there."""
+    from pipelines.edge.orchestration import prepare_environment
+    from pipelines.service.restore import restore as read
+
+    with progress_bars(err, quiet=as_json) as progress:
+        summary = read(file, folder, progress)
+    prepare_environment(folder)
+    show(summary.model_dump(), lambda: _summary("restored", summary), as_json=as_json)
+
+
+def _summary(word: str, found: "Summary") -> str:
+    size = f"{found.bytes / 1e6:,.1f} MB in {found.files:,} files"
+    lines = [f"{word}: {found.path}: {size}, {found.archive_bytes / 1e6:,.1f} MB packed, {found.seconds:.1f} s"]
+    return "\n".join([*lines, *found.notes])
 
 
 def ui(port: Annotated[int, typer.Option(help="A free port on this machine.")] = 5000) -> None:

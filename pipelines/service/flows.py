@@ -19,6 +19,7 @@ from pipelines.edge.session import BY_HAND
 from pipelines.recipe import find_recipe, load_recipe
 from pipelines.service.announce import announce_pending
 from pipelines.service.conditions import over_budget, spent
+from pipelines.service.inbox import sweep_inboxes
 
 logger = logging.getLogger(__name__)
 LONGEST_WAIT_SECONDS = 3600.0  # for a refresh by hand to end
@@ -54,8 +55,13 @@ def _refresh(home: Home, recipe: str | None, cause: str) -> Outcome:
     over = over_budget(spent(home.ledger(), datetime.now(UTC)), home.settings.budget) if cause != BY_HAND else ""
     if over:
         return Outcome(kind="unchanged", reasons=(over,))
+    sweep_inboxes(home)
     loaded = load_recipe(find_recipe(recipe or home.settings.recipe, home.root))
     try:
-        return run_refresh(home, loaded, cause=cause, wait=LONGEST_WAIT_SECONDS)
+        outcome = run_refresh(home, loaded, cause=cause, wait=LONGEST_WAIT_SECONDS)
     except Busy as error:
         return Outcome(kind="unchanged", reasons=(str(error),))
+    if outcome.repeated:
+        reason = f"the same attempt was judged before: {outcome.kind}, version {outcome.version}"
+        return Outcome(kind="unchanged", reasons=(reason,))
+    return outcome

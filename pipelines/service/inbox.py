@@ -79,6 +79,11 @@ class Scan:
     due_seconds: float | None = None  # until a file that was still being written may have settled
 
 
+def sweep_inboxes(home: Home) -> list[Scan]:
+    """Look once at every watched place of a workspace: at each start of a refresh, for what events missed."""
+    return Inboxes(home).sweep() if home.settings.inbox else []
+
+
 def name_of(inbox: Inbox) -> str:
     """How an inbox is called in its memory."""
     return f"{inbox.task} {inbox.address}"

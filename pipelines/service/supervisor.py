@@ -145,10 +145,12 @@ class Supervisor:
         if port != wanted:
             self.tell(f"port {wanted} is taken; {name} listens on {port}")
 
-    def environment(self) -> dict[str, str]:
-        """What every part runs under: the libraries' quiet settings, and the servers' addresses."""
+    def environment(self, name: str) -> dict[str, str]:
+        """What a part runs under: the libraries' quiet settings, the servers' addresses, and no secret of another's."""
+        receiver = self.home.settings.receiver
+        secrets = set() if name == "watcher" else {receiver.token_variable, receiver.hmac_variable}
         return {
-            **os.environ,
+            **{variable: value for variable, value in os.environ.items() if variable not in secrets},
             "PREFECT_API_URL": self.addresses.get("prefect_api", ""),
             "MLFLOW_TRACKING_URI": self.addresses.get("mlflow", ""),
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
@@ -166,7 +168,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.environment() | part.environment,
+                env=self.environment(part.name) | part.environment,
                 cwd=self.home.root,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which ends the parts in order
             )

@@ -164,11 +164,18 @@ class Running:
 
 def running(home: Home) -> dict[str, Any] | None:
     """The attempt under way, if its process lives: attempt, batches, pid, created, since, stage, what."""
+    facts = _written(home)
+    return facts if facts and alive(facts["pid"], facts["created"]) else None
+
+
+def _written(home: Home) -> dict[str, Any]:
+    """What the attempt under way, or the last that died, wrote of itself; a damaged file says nothing."""
     try:
-        facts: dict[str, Any] = json.loads((home.hidden / "running.json").read_text(encoding="utf-8"))
+        facts = json.loads((home.hidden / "running.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return None
-    return facts if alive(facts["pid"], facts["created"]) else None
+        return {}
+    whole = isinstance(facts, dict) and {"attempt", "batches", "pid", "created"} <= facts.keys()
+    return facts if whole else {}
 
 
 def alive(pid: int, created: float) -> bool:
@@ -192,9 +199,7 @@ def stop(home: Home) -> dict[str, Any] | None:
 
 def bury(home: Home) -> None:
     """Write `failed` for attempts that began and whose process died before it wrote their end. Hold the lock."""
-    facts: dict[str, Any] = {}
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        facts = json.loads((home.hidden / "running.json").read_text(encoding="utf-8"))
+    facts = _written(home)
     for event in unended(home.ledger()):
         known = facts if facts.get("attempt") == event["attempt"] else {}
         blamed = _blamed(event["batches"], known.get("stage", ""), known.get("what", ""))
@@ -251,11 +256,11 @@ def _blamed(batches: Mapping[str, list[str]], stage: str, what: str) -> Batches:
     return {task: list(names) for task, names in batches.items()}
 
 
-def failures(home: Home) -> Counter[tuple[str, str]]:
-    """How often each batch was blamed since it was last released: (task, batch) -> attempts."""
+def failures(home: Home, kind: Kind | None = None) -> Counter[tuple[str, str]]:
+    """How often each batch was blamed since it was last released, for one kind or any: (task, batch) -> attempts."""
     counted: Counter[tuple[str, str]] = Counter()
     for event in home.ledger():
-        if event["event"] == "failed":
+        if event["event"] == "failed" and kind in {None, event["kind"]}:
             counted.update((task, name) for task, names in event["blamed"].items() for name in names)
         elif event["event"] == "release":
             counted.pop((event["task"], event["batch"]), None)
@@ -275,8 +280,9 @@ def hold_failing(home: Home) -> None:
 def ready(home: Home, found: Mapping[str, Landed], now: datetime) -> dict[str, Landed]:
     """What a schedule or an event may take: nothing in its review window, and what has failed apart from the rest.
 
-    Tasks that never failed go together, with the replay-only ones. Where all have failed, the one that failed least
-    goes alone: so a batch that breaks refreshes is found, held, and the other tasks go on.
+    Tasks that never broke a refresh go together, with the replay-only ones. Where all have, the one that failed least
+    goes alone: so a batch that breaks refreshes is found, held, and the other tasks go on. A process that died blames
+    nobody yet, so the same attempt goes on from its checkpoints, until one more death would hold what it was with.
     """
     settings, seen = home.settings, {}
     for task, part in found.items():
@@ -285,15 +291,18 @@ def ready(home: Home, found: Mapping[str, Landed], now: datetime) -> dict[str, L
         batches = tuple(b for b in part.batches if not review or now - datetime.fromisoformat(b.time) >= review)
         if batches:
             seen[task] = narrowed(part, batches)
-    counts = failures(home)
+    counts, broke, last = failures(home), failures(home, "data"), settings.failures_before_hold - 1
     failed = {task: max(counts[task, b.name] for b in part.batches) for task, part in seen.items()}
+    apart = {
+        task for task, part in seen.items() if failed[task] >= last or any(broke[task, b.name] for b in part.batches)
+    }
     training = [task for task, part in seen.items() if part.task.role == "train"]
     others = [task for task in seen if task not in training]
-    clean = [task for task in training if not failed[task]]
+    clean = [task for task in training if task not in apart]
     if clean or not training:
         return {task: part for task, part in seen.items() if task in {*clean, *others}}
     least = min(training, key=lambda task: failed[task])
-    return {task: seen[task] for task in seen if task == least or (task in others and not failed[task])}
+    return {task: seen[task] for task in seen if task == least or (task in others and task not in apart)}
 
 
 def narrowed(part: Landed, batches: tuple[Any, ...]) -> Landed:

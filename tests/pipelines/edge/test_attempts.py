@@ -53,6 +53,26 @@ def test_what_failed_goes_apart_until_it_is_held_and_the_other_tasks_go_on(home:
     assert "ValueError: broken" in told[0]["why"]
 
 
+def test_what_died_goes_on_as_it_was_until_one_more_death_would_hold_it(home: Home) -> None:
+    found = waiting(home)
+    names = {task: [batch.name for batch in part.batches] for task, part in found.items()}
+    later = NOW + timedelta(hours=1)
+    home.record("failed", attempt="a", kind="died", blamed=names, error="its process died", seconds=1.0)
+    assert list(ready(home, found, later)) == ["statements", "types", "general"], "from its checkpoints"
+    home.record("failed", attempt="a", kind="died", blamed=names, error="its process died", seconds=1.0)
+    assert list(ready(home, found, later)) == ["statements"], "alone, so that the innocent are not held"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "7", "{}", '{"pid": "x"', '{"pid": 1}'])
+def test_a_damaged_note_of_who_runs_says_that_nobody_does(home: Home, content: str) -> None:
+    (home.hidden / "running.json").write_text(content, encoding="utf-8")
+    assert running(home) is None
+    home.record("attempt", attempt="a", cause="by hand", batches={"types": ["0001-b"]})
+    attempts.bury(home)
+    assert not unended(home.ledger())
+    assert not (home.hidden / "running.json").exists()
+
+
 def test_a_released_batch_starts_afresh(home: Home) -> None:
     name = waiting(home)["types"].batches[0].name
     for _ in range(3):

@@ -135,19 +135,25 @@ def scheduled(home: Home) -> list[Any]:
 
 
 def collapse_missed(home: Home, now: datetime) -> int:
-    """Of the runs whose time has passed keep the latest; returns how many were cancelled."""
+    """Of the runs of one recipe whose time has passed keep the latest; returns how many were cancelled."""
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelled
 
+    latest: dict[str, Any] = {}
     missed = [run for run in scheduled(home) if run.expected_start_time and run.expected_start_time < now]
-    if len(missed) < 2:
-        return 0
-    message = f"missed; collapsed into run {missed[-1].name}"
+    superseded = []
+    for run in missed:
+        recipe = str(run.parameters.get("recipe") or "")
+        if recipe in latest:
+            superseded.append(latest[recipe])
+        latest[recipe] = run
     with get_client(sync_client=True) as client:
-        for run in missed[:-1]:
+        for run in superseded:
+            message = f"missed; run {latest[str(run.parameters.get('recipe') or '')].name} stands for it"
             client.set_flow_run_state(run.id, Cancelled(name="Missed", message=message), force=True)
-    logger.info("%d missed runs collapsed into one", len(missed) - 1)
-    return len(missed) - 1
+    if superseded:
+        logger.info("%d missed runs collapsed into %d", len(superseded), len(latest))
+    return len(superseded)
 
 
 def serve(home: Home) -> None:

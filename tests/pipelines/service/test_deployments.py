@@ -56,11 +56,11 @@ def _this_server(home: Home) -> Iterator[None]:
         yield
 
 
-def flow_run(applied: UUID, state: Any) -> str:
+def flow_run(applied: UUID, state: Any, **parameters: Any) -> str:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        made = client.create_flow_run_from_deployment(applied, state=state)
+        made = client.create_flow_run_from_deployment(applied, state=state, parameters=parameters)
         return str(made.id)
 
 
@@ -106,9 +106,10 @@ def test_missed_runs_collapse_into_the_latest(home: Home, applied: UUID) -> None
     now = datetime.now(UTC)
     missed = [flow_run(applied, Scheduled(scheduled_time=now - timedelta(hours=h))) for h in (5, 3, 1)]
     to_come = flow_run(applied, Scheduled(scheduled_time=now + timedelta(hours=1)))
+    other = flow_run(applied, Scheduled(scheduled_time=now - timedelta(hours=4)), recipe="another")
     assert deployments.collapse_missed(home, now) == 2
-    names = [state_of(run)[0] for run in [*missed, to_come]]
-    assert names == ["Missed", "Missed", "Scheduled", "Scheduled"]
+    names = [state_of(run)[0] for run in [*missed, to_come, other]]
+    assert names == ["Missed", "Missed", "Scheduled", "Scheduled", "Scheduled"], "each recipe keeps one"
     assert deployments.collapse_missed(home, now) == 0
 
 

@@ -170,7 +170,7 @@ class Tracker:
         """Give the run its description, in Markdown, and the result in its name; the whole text is also a file."""
         self.client.set_tag(self.run_id, NOTE, shortened(text))
         self.client.log_text(self.run_id, text, "report.md")
-        self.client.update_run(self.run_id, name=f"{self.title} · {result} · attempt {self.attempt[:8]}")
+        self.client.update_run(self.run_id, name=f"{result} · {self.title} · attempt {self.attempt[:8]}")
 
     def end(self, status: str, tags: Mapping[str, str] | None = None) -> None:
         """End the run and the child that is open: FINISHED, FAILED or KILLED."""

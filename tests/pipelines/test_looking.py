@@ -79,7 +79,7 @@ def test_the_run_says_what_went_in_what_came_out_and_why(looked: tuple[Home, Out
     home, first, second = looked
     client = Registry(home).client
     parent = client.get_run(first.run_id)
-    assert parent.info.run_name == f"{home.settings.name} tiny · version 1 accepted · attempt {first.attempt[:8]}"
+    assert parent.info.run_name == f"version 1 accepted · {home.settings.name} tiny · attempt {first.attempt[:8]}"
     wanted = {"verdict": "accepted", "version": "1", "parent": "base", "cause": "landing"}
     assert {name: parent.data.tags[f"perennial.{name}"] for name in wanted} == wanted
     text = parent.data.tags["mlflow.note.content"]

@@ -77,7 +77,7 @@ def test_a_stage_is_a_child_with_its_section_its_counts_and_its_seconds(home: Ho
     tracker.describe("# What happened", "version 3 accepted")
     tracker.end("FINISHED")
     assert runs(tracker) == [
-        ("mine tiny · version 3 accepted · attempt whole", "FINISHED"),
+        ("version 3 accepted · mine tiny · attempt whole", "FINISHED"),
         ("1 ingest wiki", "FINISHED"),
     ]
     ingest = child(tracker, "ingest/wiki")

@@ -88,7 +88,8 @@ def running(server: Server) -> Iterator[Server]:
 def prefect_server(folder: Path) -> Server:
     port = free_port()
     words = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return Server(words, port, "/api/health", folder, {"PREFECT_HOME": str(folder), "PREFECT_API_URL": ""})
+    environment = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}  # its UI asks there
+    return Server(words, port, "/api/health", folder, environment)
 
 
 def mlflow_server(folder: Path) -> Server:

@@ -28,6 +28,7 @@ from steps.core.artifacts import (
 logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0
 NOTE, PARENT, STAGE = "mlflow.note.content", "mlflow.parentRunId", "perennial.stage"
+TRAINING_VIEW = "workflowType=machine_learning"  # the UI's other view, of language model applications, hides runs
 NOTE_CHARACTERS = 5000  # what the registry's column for a description holds, on PostgreSQL
 
 
@@ -200,12 +201,12 @@ def end_run(client: Any, run_id: str, status: str) -> None:
 
 
 def page(place: str) -> str | None:
-    """The address of a page of MLflow's UI; none where MLflow has no server."""
+    """The address of a page of MLflow's UI, in its view of training; none where MLflow has no server."""
     address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if address.scheme not in {"http", "https"}:
         return None
     server = address.netloc.rsplit("@", 1)[-1]  # never a password
-    return urlunsplit((address.scheme, server, address.path.rstrip("/") + "/", "", f"/{place}"))
+    return urlunsplit((address.scheme, server, address.path.rstrip("/") + "/", "", f"/{place}?{TRAINING_VIEW}"))
 
 
 def shortened(text: str) -> str:

@@ -183,7 +183,7 @@ def test_prefect_shows_stages_progress_report_and_table_with_a_link_to_mlflow(se
     assert found["train-progress"]["data"] == 100.0
     assert [row["task"] for row in json.loads(found["refresh-table"]["data"])] == ["statements", "types", "general"]
     parent = run_of(home)
-    page = f"{mlflow}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}"
+    page = f"{mlflow}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}?workflowType=machine_learning"
     assert f"[the MLflow run]({page})" in found["refresh-report"]["data"]
     assert page in found["mlflow-run"]["data"]
 

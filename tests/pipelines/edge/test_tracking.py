@@ -124,9 +124,9 @@ def test_a_page_is_named_without_a_password_and_only_where_there_is_a_server(mon
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert page("runs/1") is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example/behind/")
-    assert page("runs/1") == "https://mlflow.example/behind/#/runs/1"
+    assert page("runs/1") == "https://mlflow.example/behind/#/runs/1?workflowType=machine_learning"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert page("runs/1") == "http://127.0.0.1:5000/#/runs/1"
+    assert page("runs/1") == "http://127.0.0.1:5000/#/runs/1?workflowType=machine_learning"
 
 
 def test_a_long_description_is_cut_between_two_lines() -> None:

@@ -81,7 +81,7 @@ def end_orphans() -> int:
             if "prefect.server.api.server:create_app" not in " ".join(process.cmdline()):
                 continue
             parent = process.parent()
-            ours = process.environ().get("PREFECT_HOME") == os.environ["PREFECT_HOME"]
+            ours = process.environ().get("PREFECT_HOME") == os.environ.get("PREFECT_HOME", "")
             if ours and (parent is None or "python" not in " ".join(parent.cmdline())):
                 process.terminate()
                 ended += 1

@@ -31,6 +31,7 @@ SECRETS = (
     "S3_ACCESS_KEY",
     "S3_SECRET_KEY",
 )
+CHOSEN = ("PERENNIAL_RECEIVER_TOKEN",)  # may stay empty
 
 
 def program(name: str, whence: str) -> str:
@@ -229,6 +230,7 @@ def proxy(team: Team) -> None:
         "proxy",
         PREFECT_UPSTREAM=f"127.0.0.1:{team.ports['prefect']}",
         MLFLOW_UPSTREAM=f"127.0.0.1:{team.ports['mlflow']}",
+        RECEIVER_UPSTREAM=f"127.0.0.1:{team.ports['receiver']}",
         HEALTH_PORT=str(team.ports["health"]),
         XDG_DATA_HOME=str(team.folder / "proxy"),
         XDG_CONFIG_HOME=str(team.folder / "proxy"),
@@ -241,11 +243,11 @@ def proxy(team: Team) -> None:
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Team]:
     """Everything up: databases, store, servers, proxy, set up by infra/setup.py, with a worker."""
-    ports = {name: free_port() for name in ("postgres", "prefect", "mlflow", "http", "https", "health", "worker")}
-    ports["s3"] = free_port(also=10000)
+    names = ("postgres", "prefect", "mlflow", "receiver", "http", "https", "health", "worker")
+    ports = {name: free_port() for name in names} | {"s3": free_port(also=10000)}
     given = {
         **compose.example(),
-        **{name: secrets.token_hex(16) for name in SECRETS},
+        **{name: secrets.token_hex(16) for name in (*SECRETS, *CHOSEN)},
         "PREFECT_AUTH": f"team:{secrets.token_hex(16)}",
         "PREFECT_HOST": "localhost",
         "MLFLOW_HOST": "127.0.0.1",
@@ -268,6 +270,20 @@ def started(folder: Path) -> Iterator[Team]:
         done = team.run("setup", ["python", str(compose.INFRA / "setup.py")])
         assert done.returncode == 0, done.stdout + done.stderr
         yield team
+
+
+def watcher(team: Team) -> None:
+    """The watcher, up once its receiver answers."""
+    team.start("watcher", team.command("watcher"), team.environment("watcher"), cwd=compose.ROOT)
+    address = f"http://127.0.0.1:{team.ports['receiver']}/landed"
+    team.wait_for("watcher", lambda: _status(address) == httpx.codes.METHOD_NOT_ALLOWED)
+
+
+def _status(address: str) -> int:
+    try:
+        return httpx.get(address, timeout=5).status_code
+    except httpx.HTTPError:
+        return 0
 
 
 def worker(team: Team) -> None:

@@ -31,7 +31,7 @@ def test_the_manifests_fit_their_schemas(manifest: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def job() -> dict[str, Any]:
-    """The job that Prefect's worker makes for a run of the deployment; importing that worker takes half a minute here."""
+    """The job that Prefect's worker makes for a run of the deployment; importing it takes half a minute here."""
     worker = pytest.importorskip("prefect_kubernetes.worker", reason="pip install -r requirements-servers.lock")
     from prefect.client.schemas.objects import FlowRun
 

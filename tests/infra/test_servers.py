@@ -15,8 +15,8 @@ import yaml
 
 from pipelines.edge.home import Home
 from steps.core.models import digest_of_model
-from tests.infra.team import SECRETS, Team, program, started, worker
-from tests.workspaces import TASKS, land_rows, rows
+from tests.infra.team import CHOSEN, SECRETS, Team, program, started, watcher, worker
+from tests.workspaces import TASKS, land_rows, rows, write_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 REFRESH = ["prefect", "deployment", "run", "refresh/perennial", "--watch"]
@@ -54,6 +54,10 @@ def refreshed(team: Team) -> Team:
     log = team.log("worker").read_text(encoding="utf-8")[-4000:]
     assert "finished successfully in 'Accepted'" in done.stdout, done.stdout + done.stderr + log
     return team
+
+
+def trust(team: Team) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(team.authority))
 
 
 def mlflow(team: Team, path: str) -> httpx.Response:
@@ -113,13 +117,6 @@ def test_a_second_refresh_finds_nothing_new(refreshed: Team) -> None:
     assert "finished successfully in 'Unchanged'" in done.stdout, done.stdout + done.stderr
 
 
-def test_landed_data_starts_the_deployment(refreshed: Team) -> None:
-    event = "emit_event('perennial.refresh.due', resource={'prefect.resource.id': 'perennial.perennial'})"
-    assert refreshed.run("worker", ["python", "-c", f"from prefect.events import emit_event\n{event}"]).returncode == 0
-    question = "SELECT parameters FROM flow_run WHERE parameters->>'cause' = 'landing' AND state_name = 'Unchanged'"
-    refreshed.wait_for("worker", lambda: bool(ask(refreshed, "prefect", question)))
-
-
 def test_a_copy_without_weights_gets_them_through_the_proxy_and_they_are_the_same(refreshed: Team) -> None:
     copy = refreshed.folder / "workspaces" / "copy"
     shutil.copytree(refreshed.workspace, copy, ignore=shutil.ignore_patterns(".perennial"))
@@ -134,9 +131,35 @@ def test_a_copy_without_weights_gets_them_through_the_proxy_and_they_are_the_sam
     assert digest_of_model(cached / "artifacts" / "model") == record["model"]["digest"]
 
 
+def test_a_notice_through_the_proxy_lands_a_file_and_starts_the_deployment(refreshed: Team) -> None:
+    inbox = refreshed.folder / "inbox"
+    settings = refreshed.workspace / "perennial.yaml"
+    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    content |= {
+        "inbox": [{"task": "statements", "address": str(inbox), "settle_seconds": 0.5}],
+        "triggers": {"statements": {"documents": 10, "quiet": "1s"}},
+        "receiver": {"enabled": True, "port": refreshed.ports["receiver"]},
+    }
+    settings.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    watcher(refreshed)
+    write_rows(inbox / "more.jsonl", rows("statements", 80, 60))
+    notice = {"task": "statements", "address": str(inbox)}
+    address, trusted = f"https://localhost:{refreshed.ports['https']}/landed", trust(refreshed)
+    wrong, right = ({"authorization": f"Bearer {word}"} for word in ("x" * 32, refreshed.given[CHOSEN[0]]))
+    assert httpx.post(address, json=notice, headers=wrong, verify=trusted).status_code == 401
+    assert httpx.post(address, json=notice, headers=right, verify=trusted).status_code == 202
+    judged = "SELECT state_name FROM flow_run WHERE parameters->>'cause' = 'landing' AND state_type = 'COMPLETED'"
+    refreshed.wait_for("watcher", lambda: bool(ask(refreshed, "prefect", judged)))
+    assert ask(refreshed, "prefect", judged)[0][0] in {"Accepted", "Rejected", "Undecided"}
+    assert [event["cause"] for event in Home(refreshed.workspace).ledger() if event["event"] == "attempt"] == [
+        "by hand",
+        "landing",
+    ]
+
+
 @pytest.mark.parametrize("credentials", [None, ("team", "wrong")], ids=["none", "wrong"])
 def test_nobody_enters_without_the_password(team: Team, credentials: tuple[str, str] | None) -> None:
-    trusted = ssl.create_default_context(cafile=str(team.authority))
+    trusted = trust(team)
     for address in (
         f"{team.outside['PREFECT_API_URL']}/flows/count",
         f"{team.outside['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/get?experiment_id=0",
@@ -190,13 +213,13 @@ def test_setting_up_again_changes_nothing(team: Team) -> None:
 def test_retention_frees_the_store(refreshed: Team) -> None:
     done = refreshed.run("worker", ["python", "-c", FORGET.replace("WORKSPACE", repr(str(refreshed.workspace)))])
     assert int(done.stdout.splitlines()[-1]) > 100_000, done.stderr
-    kept = [key.rsplit("/", 1)[1] for key in stored(refreshed) if "/models/" in key]
-    assert "retired.json" in kept
-    assert "model.safetensors" not in kept
+    names = [key.rsplit("/", 1)[1] for key in stored(refreshed) if "/models/" in key]
+    assert names.count("retired.json") == 1
+    assert names.count("model.safetensors") == names.count("version.json") == 1, "the other version keeps its own"
 
 
 def test_no_secret_is_in_a_log_the_workspace_the_store_or_the_databases(refreshed: Team) -> None:
-    names = {*SECRETS, "PREFECT_AUTH"} - {"S3_ACCESS_KEY"}  # a name, which the store logs
+    names = {*SECRETS, *CHOSEN, "PREFECT_AUTH"} - {"S3_ACCESS_KEY"}  # a name, which the store logs
     hidden = [refreshed.given[name].rsplit(":", 1)[-1].encode() for name in sorted(names)]
     for database in ("prefect", "mlflow"):
         words = ["--host=127.0.0.1", f"--port={refreshed.ports['postgres']}", f"--username={database}", database]

@@ -1,0 +1,116 @@
+"""The faults: what is broken, when, and what a person does about it, if anything."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.chaos.world import PARTS, TooLong, World
+
+Act = Callable[[World, random.Random], str]  # breaks a refresh; returns what happened, in words
+ITSELF, UP, REFRESH = "by itself", "`perennial up`", "`perennial refresh`"
+STAGES = (
+    "ingest",
+    "split",
+    "clean",
+    "select",
+    "plan",
+    "mix",
+    "train",
+    "merge",
+    "evaluate",
+    "gate",
+    "replay",
+    "conclude",
+)
+LATE = ("train", "evaluate", "conclude")  # the longest stages, with the most to lose
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to break it."""
+
+    name: str
+    what: str
+    act: Act
+    recovery: str = ITSELF
+    kills: int = 0
+    served: bool = True  # needs the service; the others can be done to a refresh by hand as well
+    needs_mount: bool = False
+
+
+def cases() -> list[Case]:
+    """All of them, in no particular order."""
+    from benchmarks.chaos import damage, outages
+
+    return [*kills(), *damage.cases(), *outages.cases()]
+
+
+def kills() -> list[Case]:
+    """SIGKILL at fifty moments: single processes at all stages, then two processes in one refresh."""
+    made = [_kill(f"flow-{stage}", [("flow", stage)]) for stage in ("start", *STAGES)]
+    made += [_kill(f"flow-train-{n}", [("flow", "train")], delay=0.4 * n) for n in (1, 2, 3)]
+    for part, stages in (
+        ("deployments", ("arrival", "start", *LATE)),
+        ("prefect", ("arrival", "start", *LATE)),
+        ("mlflow", ("arrival", "ingest", *LATE)),
+        ("watcher", ("arrival", "train")),
+    ):
+        made += [_kill(f"{part}-{stage}", [(part, stage)]) for stage in stages]
+    made += [_kill(f"supervisor-{stage}", [("supervisor", stage)], recovery=UP) for stage in ("arrival", "train")]
+    pairs = [
+        [("deployments", "train"), ("flow", "train")],  # nobody is left to say that the run crashed
+        [("flow", "evaluate"), ("deployments", "evaluate")],
+        [("flow", "ingest"), ("flow", "train")],
+        [("flow", "train"), ("flow", "conclude")],
+        [("prefect", "ingest"), ("flow", "train")],
+        [("mlflow", "train"), ("flow", "conclude")],
+    ]
+    made += [_kill("-then-".join(target + "-" + stage for target, stage in pair), pair) for pair in pairs]
+    power = [(target, "train") for target in ("supervisor", *PARTS, "flow")]
+    return [*made, _kill("power-cut", power, recovery=UP)]
+
+
+def _kill(name: str, strikes: list[tuple[str, str]], delay: float = 0.0, recovery: str = ITSELF) -> Case:
+    def act(world: World, draw: random.Random) -> str:
+        world.deliver()
+        if not world.served:
+            world.begin()
+        hit, together = [], len(strikes) > len(PARTS)
+        for target, stage in strikes:
+            wait = 0.0 if together else delay or draw.uniform(0.0, 0.3 if stage in LATE else 0.02)
+            at = world.reach(stage, wait)
+            hit.append(f"{target} at {at}" if world.signal(target) else f"{target} was not there at {at}")
+        if recovery == UP:
+            world.begin()
+        return ", ".join(hit)
+
+    targets = " and ".join(f"{target} at {stage}" for target, stage in strikes)
+    what = "SIGKILL of everything at once, while it trains" if name == "power-cut" else f"SIGKILL of {targets}"
+    by_hand = all(target == "flow" and stage in STAGES for target, stage in strikes)
+    return Case(f"kill-{name}", what, act, recovery, kills=len(strikes), served=not by_hand)
+
+
+def killed_with(world: World, damage: Callable[[World], str], at: str = "train", checkpoints: int = 0) -> str:
+    """Kill the refresh of a new delivery at a moment, and damage something before the next attempt reads it."""
+    world.deliver()
+    if not world.served:
+        world.begin()
+    where = world.reach(at)
+    deadline = time.monotonic() + 60
+    while len(world.checkpoints()) < checkpoints and world.stage() == "train" and time.monotonic() < deadline:
+        time.sleep(0.002)
+    if not world.signal("flow"):
+        raise TooLong(f"the refresh was over before it could be killed at {at}")
+    return f"killed at {where}; {damage(world)}"
+
+
+def stopped(world: World, part: str, at: str, seconds: float) -> str:
+    """A part answers nobody for a while, and then goes on."""
+    world.deliver()
+    where = world.reach(at)
+    world.signal(part, signal.SIGSTOP, group=True)
+    time.sleep(seconds)
+    world.signal(part, signal.SIGCONT, group=True)
+    return f"{part} answered nobody for {seconds:.0f} s from {where} on"

@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--report", action="store_true", help="only write the report of what ran")
     parser.add_argument("--list", action="store_true", help="only name the cases")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the world under way is ended, too
     os.environ["OMP_NUM_THREADS"] = "1"  # the same weights, bit for bit, want the same number of threads
     prepare_environment(Path(tempfile.gettempdir()) / "perennial-chaos")
 

@@ -29,7 +29,13 @@ def cases() -> list[Case]:
     for way, content in RECORDS.items():
         made.append(_killed(f"record-{way}", f"records that are {way}", lambda w, c=content: _records(w, c)))
     for name, content in MEMORIES.items():
-        made.append(Case(f"memory-{name}", f"the service's memory: {name}", lambda w, r, c=content: _memories(w, c)))
+        made.append(
+            Case(
+                f"damaged-memory-{name.replace(' ', '-')}",
+                f"the service's memory: {name}",
+                lambda w, r, c=content: _memories(w, c),
+            )
+        )
     return made
 
 
@@ -39,14 +45,14 @@ RECORDS = {
     "of a wrong shape": b'{"stage": "mix"}',
     "no object": b"[]",
 }
-MEMORIES = {"garbage": "{garbage", "of a wrong shape": "[7]", "empty": ""}
+MEMORIES = {"garbage": "{garbage", "of a wrong shape": "[7]"}
 
 
 def _killed(name: str, what: str, damage: Damage, at: str = "train", checkpoints: int = 0) -> Case:
     def act(world: World, _: random.Random) -> str:
         return killed_with(world, damage, at, checkpoints)
 
-    return Case("damaged-" + name.replace(" ", "-"), f"killed at {at}, then {what}", act, served=False)
+    return Case("damaged-" + name.replace(" ", "-"), f"killed at {at}, then {what}", act, kills=1, served=False)
 
 
 def _write(world: World, name: str, content: str) -> str:

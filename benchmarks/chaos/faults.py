@@ -1,10 +1,11 @@
 """The faults: what is broken, when, and what a person does about it, if anything."""
 
+import itertools
 import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.chaos.world import PARTS, TooLong, World
 
@@ -48,46 +49,46 @@ def cases() -> list[Case]:
 
 
 def kills() -> list[Case]:
-    """SIGKILL at fifty moments: single processes at all stages, then two processes in one refresh."""
-    made = [_kill(f"flow-{stage}", [("flow", stage)]) for stage in ("start", *STAGES)]
-    made += [_kill(f"flow-train-{n}", [("flow", "train")], delay=0.4 * n) for n in (1, 2, 3)]
-    for part, stages in (
-        ("deployments", ("arrival", "start", *LATE)),
-        ("prefect", ("arrival", "start", *LATE)),
-        ("mlflow", ("arrival", "ingest", *LATE)),
-        ("watcher", ("arrival", "train")),
-    ):
-        made += [_kill(f"{part}-{stage}", [(part, stage)]) for stage in stages]
-    made += [_kill(f"supervisor-{stage}", [("supervisor", stage)], recovery=UP) for stage in ("arrival", "train")]
-    pairs = [
-        [("deployments", "train"), ("flow", "train")],  # nobody is left to say that the run crashed
-        [("flow", "evaluate"), ("deployments", "evaluate")],
+    """SIGKILL at fifty moments: a refresh at each of its stages, and one of the parts before that, or after it."""
+    made, parts = [], itertools.cycle(PARTS)
+    for stage in ("start", *STAGES):
+        earlier = "arrival" if stage in {"start", "ingest"} else "ingest" if stage in {"split", "clean"} else "clean"
+        made.append(_kill([(next(parts), earlier), ("flow", stage)]))
+    several = (
         [("flow", "ingest"), ("flow", "train")],
+        [("flow", "split"), ("flow", "gate")],
         [("flow", "train"), ("flow", "conclude")],
-        [("prefect", "ingest"), ("flow", "train")],
-        [("mlflow", "train"), ("flow", "conclude")],
+        [("deployments", "train"), ("flow", "train")],  # nobody is left to say that the run crashed
+        [("flow", "conclude"), ("deployments", "conclude")],
+        [("deployments", "start"), ("prefect", "train"), ("mlflow", "conclude")],
+        [("mlflow", "train"), ("watcher", "evaluate"), ("prefect", "conclude")],
+        [("prefect", "start"), ("deployments", "train"), ("mlflow", "evaluate")],
+    )
+    made += [_kill(strikes) for strikes in several]
+    made += [_kill([("supervisor", stage)], recovery=UP) for stage in ("arrival", "train")]
+    cut = [(target, "train") for target in ("supervisor", *PARTS, "flow")]
+    return [
+        *made,
+        replace(_kill(cut, recovery=UP), name="kill-everything", what="SIGKILL of everything, while it trains"),
     ]
-    made += [_kill("-then-".join(target + "-" + stage for target, stage in pair), pair) for pair in pairs]
-    power = [(target, "train") for target in ("supervisor", *PARTS, "flow")]
-    return [*made, _kill("power-cut", power, recovery=UP)]
 
 
-def _kill(name: str, strikes: list[tuple[str, str]], delay: float = 0.0, recovery: str = ITSELF) -> Case:
+def _kill(strikes: list[tuple[str, str]], recovery: str = ITSELF) -> Case:
     def act(world: World, draw: random.Random) -> str:
         world.deliver()
         if not world.served:
             world.begin()
-        hit, together = [], len(strikes) > len(PARTS)
+        hit, before = [], ""
         for target, stage in strikes:
-            wait = 0.0 if together else delay or draw.uniform(0.0, 0.3 if stage in LATE else 0.02)
-            at = world.reach(stage, wait)
+            wait = 0.0 if stage == before else draw.uniform(0.0, 0.4 if stage in LATE else 0.02)
+            at, before = world.reach(stage, wait), stage
             hit.append(f"{target} at {at}" if world.signal(target) else f"{target} was not there at {at}")
         if recovery == UP:
             world.begin()
         return ", ".join(hit)
 
-    targets = " and ".join(f"{target} at {stage}" for target, stage in strikes)
-    what = "SIGKILL of everything at once, while it trains" if name == "power-cut" else f"SIGKILL of {targets}"
+    name = "-then-".join(f"{target}-{stage}" for target, stage in strikes)
+    what = "SIGKILL of " + ", then of ".join(f"{target} at {stage}" for target, stage in strikes)
     by_hand = all(target == "flow" and stage in STAGES for target, stage in strikes)
     return Case(f"kill-{name}", what, act, recovery, kills=len(strikes), served=not by_hand)
 

@@ -47,6 +47,7 @@ SERVICES = {
     "sqlite3",
     "sqlalchemy",
     "prefect",
+    "mlflow",
     "dvc",
 }
 LONGEST_PAUSE = timedelta(hours=1)

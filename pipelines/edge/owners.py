@@ -46,7 +46,7 @@ def claims(home: Home) -> dict[str, bool]:
         try:
             owner = json.loads(file.read_text(encoding="utf-8"))
             found[file.stem] = alive(owner["pid"], owner["created"])
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             found[file.stem] = False
     return found
 

@@ -26,10 +26,11 @@ def service(home: Home) -> dict[str, Any] | None:
 def left_over(home: Home) -> dict[str, Any] | None:
     """What the last `perennial up` wrote down, whether it lives or was killed."""
     try:
-        found: dict[str, Any] = json.loads(state_file(home).read_text(encoding="utf-8"))
+        found = json.loads(state_file(home).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return found
+    whole = isinstance(found, dict) and {"pid", "created", "addresses", "parts"} <= found.keys()
+    return found if whole else None  # a damaged one says nothing; the supervisor writes it again
 
 
 def use_servers(home: Home) -> None:

@@ -1,10 +1,11 @@
 """What waits: how many documents and tokens each batch holds, counted once."""
 
 import gzip
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from pipelines.edge.home import Home
 from pipelines.service.conditions import Waiting
@@ -12,6 +13,7 @@ from steps.core.artifacts import Batch, Landed
 from steps.core.manifest import FILES
 from steps.core.shards import write_json
 
+Counts = TypeAdapter(dict[str, tuple[int, int]])
 BYTES_PER_TOKEN = 4  # of English text; an estimate is enough to decide when to begin
 
 
@@ -23,8 +25,8 @@ class Backlog:
         self.file = home.hidden / "service" / "backlog.json"
         self._seen: dict[str, float] = {}
         try:
-            self._counts: dict[str, tuple[int, int]] = json.loads(self.file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            self._counts = Counts.validate_json(self.file.read_bytes())
+        except (FileNotFoundError, ValueError):  # damaged: they are counted again
             self._counts = {}
 
     def waiting(self, found: dict[str, Landed], now: datetime | None = None) -> list[Waiting]:

@@ -6,7 +6,6 @@ start at most a run that finds nothing to do.
 """
 
 import contextlib
-import json
 import logging
 import signal
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from pipelines.edge import landing, owners, versioning
 from pipelines.edge.attempts import failures, names_of, ready, running
@@ -34,6 +35,7 @@ from steps.core.manifest import read_manifest
 from steps.core.shards import digest_of, write_json
 
 logger = logging.getLogger(__name__)
+Names = TypeAdapter(set[str])
 TICK_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 30.0
 AGAIN_SECONDS = 60.0  # a start that was asked for and has not come is asked for again
@@ -122,8 +124,8 @@ class Watcher:
 
     def _read_told(self) -> set[str]:
         try:
-            return set(json.loads(self._landed_file.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError):
+            return Names.validate_json(self._landed_file.read_bytes())
+        except (FileNotFoundError, ValueError):  # damaged: all is told again, and Prefect knows the events' ids
             return set()
 
     def _read_signature(self) -> object:

@@ -41,7 +41,7 @@ class Checkpoints:
         self.keep = keep
         shutil.rmtree(folder.with_name(f".{folder.name}.ended"), ignore_errors=True)
         owner = folder / "run"
-        if not owner.is_file() or owner.read_text(encoding="utf-8") != identity:
+        if not owner.is_file() or owner.read_bytes() != identity.encode():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             owner.write_text(identity, encoding="utf-8")
@@ -78,7 +78,7 @@ class Checkpoints:
         for path in reversed(self._found()):
             try:
                 return self._read(path)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 logger.warning("%s: damaged checkpoint passed over: %s; an earlier one is used", path, error)
         return None
 
@@ -119,8 +119,8 @@ class History:
         try:
             for row in read_lines(path):
                 self.rows[int(row["step"])] = row
-        except ValueError:  # a process died in the middle of the last line
-            logger.warning("%s: last line cut short; its step is told again", path)
+        except (ValueError, KeyError, TypeError):  # a process died in the middle of the last line
+            logger.warning("%s: a damaged line; its step and those after it are told again", path)
         write_lines(path, self.rows.values())
 
     def add(self, step: int, metrics: Mapping[str, float]) -> bool:

@@ -17,10 +17,11 @@ def test_a_claim_lasts_as_long_as_its_run(tmp_path: Path) -> None:
     assert owners.claims(home) == {}
 
 
-def test_a_damaged_claim_is_that_of_a_dead_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[7]", "{}"])
+def test_a_damaged_claim_is_that_of_a_dead_process(tmp_path: Path, content: str) -> None:
     home = Home(tmp_path)
     with owners.claim(home, "run"):
-        (home.hidden / "service/flows/run.json").write_text("{", encoding="utf-8")
+        (home.hidden / "service/flows/run.json").write_text(content, encoding="utf-8")
         assert owners.claims(home) == {"run": False}
 
 

@@ -24,6 +24,9 @@ def test_a_service_that_was_killed_is_not_up(tmp_path: Path) -> None:
     assert service(home) is None
     write_state(home, psutil.Process().create_time())
     assert service(home)
+    for damaged in ("{", "[7]", "{}"):
+        state_file(home).write_text(damaged, encoding="utf-8")
+        assert service(home) is None
 
 
 def test_the_environment_comes_first_then_what_is_up_then_the_settings(

@@ -91,6 +91,18 @@ def test_each_landing_is_told_once_whoever_landed_it_and_across_restarts(home: H
     assert len({one["id"] for one in taken}) == 4, "told again, an event keeps its id"
 
 
+@pytest.mark.parametrize("damaged", ["{", "[7]", "7", ""])
+def test_a_damaged_memory_is_an_empty_one(home: Home, taken: list[Any], damaged: str) -> None:
+    for name in ("landed", "backlog"):
+        path = home.hidden / "service" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(damaged, encoding="utf-8")
+    watcher = Watcher(home)
+    assert watcher.tell_arrivals() == 3
+    assert watcher.consider()
+    assert Watcher(home).tell_arrivals() == 0
+
+
 def test_what_is_due_is_asked_for_once(home: Home, taken: list[Any]) -> None:
     watcher = Watcher(home)
     for _ in range(3):

@@ -37,7 +37,7 @@ def test_the_latest_of_the_last_two_is_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").glob("step-*")) == ["step-10", "step-9"]
 
 
-@pytest.mark.parametrize("damage", ["bit", "short", "no tensors", "no facts", "junk facts"])
+@pytest.mark.parametrize("damage", ["bit", "short", "no tensors", "no facts", "junk facts", "other facts"])
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -57,6 +57,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
         facts.unlink()
     if damage == "junk facts":
         facts.write_bytes(b"\xff\x00")
+    if damage == "other facts":
+        facts.write_text("[7]")
     found = Checkpoints(tmp_path / "c", "run").latest()
     assert found is not None
     assert found.step == 1
@@ -99,6 +101,15 @@ def test_a_write_that_was_cut_off_is_swept_away(tmp_path: Path) -> None:
 def test_checkpoints_of_another_run_go(tmp_path: Path) -> None:
     Checkpoints(tmp_path / "c", "one").save(1, numbers(1))
     assert Checkpoints(tmp_path / "c", "two").latest() is None
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe{", b"[7]\n", b""])
+def test_a_damaged_mark_or_history_begins_anew(tmp_path: Path, junk: bytes) -> None:
+    Checkpoints(tmp_path / "c", "run").save(1, numbers(1))
+    (tmp_path / "c/history.jsonl").write_bytes(junk)
+    assert History(tmp_path / "c/history.jsonl").rows == {}
+    (tmp_path / "c/run").write_bytes(junk)
+    assert Checkpoints(tmp_path / "c", "run").latest() is None
 
 
 def test_a_full_disk_loses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Damaged files: what a refresh, the watcher or the supervisor wrote, and finds again as garbage."""
 
+import os
 import random
+import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from benchmarks.chaos.faults import Case, killed_with
 from benchmarks.chaos.world import World
@@ -11,53 +12,48 @@ Damage = Callable[[World], str]
 
 
 def cases() -> list[Case]:
-    """One for each file and way of damaging it."""
-    made = [
-        _killed("checkpoint-flipped", "bytes of the last checkpoint changed", _flip, checkpoints=2),
-        _killed("checkpoint-truncated", "the last checkpoint cut in half", _truncate, checkpoints=2),
-        _killed("checkpoints-all", "all checkpoints, the history and the owner's mark garbage", _ruin, checkpoints=1),
-        _killed("inputs-garbage", "`inputs.json` garbage", lambda w: _write(w, "data/inputs.json", "{garbage")),
-        _killed("running-garbage", "`running.json` garbage", lambda w: _write(w, ".perennial/running.json", "{garb")),
+    """Each file that a next attempt reads, in several ways; two files in one refresh."""
+    return [
+        _killed("checkpoint-flipped", "a byte of the last checkpoint changed, `inputs.json` garbage", _flip, _inputs),
+        _killed("checkpoint-cut", "the last checkpoint cut in half, `running.json` garbage", _truncate, _running),
+        _killed("checkpoints-all", "all checkpoints garbage, half a line in the ledger", _ruin, _torn),
+        _killed("records-garbage", "records garbage, `running.json` of a wrong shape", _records(0), _running_shape),
+        _killed("records-cut", "records cut, DVC's locks left behind", _records(1), _dvc_lock),
+        _killed("records-shape", "records of a wrong shape, the ledger's last line cut", _records(2), _cut),
         _killed(
-            "running-shape", "`running.json` of a wrong shape", lambda w: _write(w, ".perennial/running.json", "[7]")
+            "staging", "half a version in the staging folder, records no objects", _staging, _records(3), "conclude"
         ),
-        _killed("ledger-torn", "a torn line at the ledger's end", _torn),
-        _killed("ledger-cut", "the ledger's last line cut off in the middle", _cut),
-        _killed("staging-leftover", "half a version left in the staging folder", _staging, at="conclude"),
-        _killed("dvc-lock", "DVC's lock left behind and garbage", _dvc_lock),
+        Case("damaged-memory-garbage", "what the service remembers is garbage", lambda w, _: _memories(w, "{garbage")),
+        Case("damaged-memory-shape", "what the service remembers has a wrong shape", lambda w, _: _memories(w, "[7]")),
     ]
-    for way, content in RECORDS.items():
-        made.append(_killed(f"record-{way}", f"records that are {way}", lambda w, c=content: _records(w, c)))
-    for name, content in MEMORIES.items():
-        made.append(
-            Case(
-                f"damaged-memory-{name.replace(' ', '-')}",
-                f"the service's memory: {name}",
-                lambda w, r, c=content: _memories(w, c),
-            )
-        )
-    return made
 
 
-RECORDS = {
-    "garbage": b"\x00\xff garbage",
-    "truncated": b'{"stage": "mix", "fingerprint": "4f',
-    "of a wrong shape": b'{"stage": "mix"}',
-    "no object": b"[]",
-}
-MEMORIES = {"garbage": "{garbage", "of a wrong shape": "[7]"}
+RECORDS = (b"\x00\xff garbage", b'{"stage": "mix", "fingerprint": "4f', b'{"stage": "mix"}', b"[]")
 
 
-def _killed(name: str, what: str, damage: Damage, at: str = "train", checkpoints: int = 0) -> Case:
+def _killed(name: str, what: str, first: Damage, second: Damage, at: str = "train") -> Case:
     def act(world: World, _: random.Random) -> str:
-        return killed_with(world, damage, at, checkpoints)
+        checkpoints = 2 if name.startswith("checkpoint") else 0
+        return killed_with(world, lambda world: f"{first(world)}; {second(world)}", at, checkpoints)
 
-    return Case("damaged-" + name.replace(" ", "-"), f"killed at {at}, then {what}", act, kills=1, served=False)
+    return Case("damaged-" + name, f"killed at {at}, then {what}", act, kills=1, served=False)
 
 
 def _write(world: World, name: str, content: str) -> str:
     (world.home.root / name).write_text(content, encoding="utf-8")
     return f"{name} is {content!r}"
+
+
+def _inputs(world: World) -> str:
+    return _write(world, "data/inputs.json", "{garbage")
+
+
+def _running(world: World) -> str:
+    return _write(world, ".perennial/running.json", "{garbage")
+
+
+def _running_shape(world: World) -> str:
+    return _write(world, ".perennial/running.json", "[7]")
 
 
 def _flip(world: World) -> str:
@@ -84,11 +80,14 @@ def _ruin(world: World) -> str:
     return f"{len(found)} checkpoints are garbage"
 
 
-def _records(world: World, content: bytes) -> str:
-    found = sorted((world.home.root / "data").rglob("record.json"))
-    for path in found:
-        path.write_bytes(content)
-    return f"{len(found)} records are {content[:20]!r}"
+def _records(way: int) -> Damage:
+    def damage(world: World) -> str:
+        found = sorted((world.home.root / "data").rglob("record.json"))
+        for path in found:
+            path.write_bytes(RECORDS[way])
+        return f"{len(found)} records are {RECORDS[way]!r}"
+
+    return damage
 
 
 def _torn(world: World) -> str:
@@ -121,11 +120,14 @@ def _dvc_lock(world: World) -> str:
 def _memories(world: World, content: str) -> str:
     """What the watcher, the inboxes and the claims remember, while the watcher is away; then an arrival."""
     service = world.home.hidden / "service"
-    names = ("landed.json", "backlog.json", "inbox.json", "flows/0b0e7b1e-0000-4000-8000-000000000000.json")
+    claim = "flows/0b0e7b1e-0000-4000-8000-000000000000.json"
+    names = ("state.json", "landed.json", "backlog.json", "inbox.json", claim)
+    watcher = world.pid("watcher")
     for name in names:
-        path: Path = service / name
+        path = service / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    world.signal("watcher")
+    if watcher:
+        os.kill(watcher, signal.SIGKILL)
     world.deliver(inbox=True)
     return f"{', '.join(names)} are {content!r}, and the watcher begins anew"

@@ -1,6 +1,5 @@
 """The faults: what is broken, when, and what a person does about it, if anything."""
 
-import itertools
 import random
 import signal
 import time
@@ -49,28 +48,27 @@ def cases() -> list[Case]:
 
 
 def kills() -> list[Case]:
-    """SIGKILL at fifty moments: a refresh at each of its stages, and one of the parts before that, or after it."""
-    made, parts = [], itertools.cycle(PARTS)
-    for stage in ("start", *STAGES):
-        earlier = "arrival" if stage in {"start", "ingest"} else "ingest" if stage in {"split", "clean"} else "clean"
-        made.append(_kill([(next(parts), earlier), ("flow", stage)]))
+    """SIGKILL at fifty moments: the refresh at each of its stages, and the parts around it, several in one refresh."""
     several = (
-        [("flow", "ingest"), ("flow", "train")],
-        [("flow", "split"), ("flow", "gate")],
-        [("flow", "train"), ("flow", "conclude")],
-        [("deployments", "train"), ("flow", "train")],  # nobody is left to say that the run crashed
+        [("deployments", "arrival"), ("flow", "start"), ("prefect", "ingest"), ("flow", "split")],
+        [("prefect", "start"), ("flow", "ingest"), ("mlflow", "train"), ("flow", "merge")],
+        [("mlflow", "start"), ("flow", "clean"), ("watcher", "train"), ("flow", "conclude")],
+        [("watcher", "start"), ("flow", "select"), ("deployments", "train"), ("flow", "evaluate")],
+        [("deployments", "ingest"), ("flow", "plan"), ("prefect", "evaluate"), ("flow", "replay")],
+        [("mlflow", "arrival"), ("flow", "mix"), ("deployments", "conclude"), ("watcher", "conclude")],
+        [("prefect", "train"), ("flow", "train"), ("flow", "gate")],
+        [("flow", "train"), ("flow", "train"), ("mlflow", "conclude")],
+        [("deployments", "train"), ("flow", "train"), ("prefect", "conclude")],  # nobody is left to say: crashed
         [("flow", "conclude"), ("deployments", "conclude")],
-        [("deployments", "start"), ("prefect", "train"), ("mlflow", "conclude")],
+        [("deployments", "start"), ("prefect", "train"), ("mlflow", "evaluate"), ("watcher", "conclude")],
         [("mlflow", "train"), ("watcher", "evaluate"), ("prefect", "conclude")],
-        [("prefect", "start"), ("deployments", "train"), ("mlflow", "evaluate")],
     )
-    made += [_kill(strikes) for strikes in several]
-    made += [_kill([("supervisor", stage)], recovery=UP) for stage in ("arrival", "train")]
-    cut = [(target, "train") for target in ("supervisor", *PARTS, "flow")]
-    return [
-        *made,
-        replace(_kill(cut, recovery=UP), name="kill-everything", what="SIGKILL of everything, while it trains"),
+    made = [_kill(strikes) for strikes in several]
+    made += [
+        _kill(strikes, UP) for strikes in ([("supervisor", "arrival"), ("flow", "train")], [("supervisor", "train")])
     ]
+    cut = _kill([(target, "train") for target in ("supervisor", *PARTS, "flow")], UP)
+    return [*made, replace(cut, name="kill-everything", what="SIGKILL of everything at once, while it trains")]
 
 
 def _kill(strikes: list[tuple[str, str]], recovery: str = ITSELF) -> Case:
@@ -87,7 +85,7 @@ def _kill(strikes: list[tuple[str, str]], recovery: str = ITSELF) -> Case:
             world.begin()
         return ", ".join(hit)
 
-    name = "-then-".join(f"{target}-{stage}" for target, stage in strikes)
+    name = "-".join(f"{target}@{stage}" for target, stage in strikes)
     what = "SIGKILL of " + ", then of ".join(f"{target} at {stage}" for target, stage in strikes)
     by_hand = all(target == "flow" and stage in STAGES for target, stage in strikes)
     return Case(f"kill-{name}", what, act, recovery, kills=len(strikes), served=not by_hand)

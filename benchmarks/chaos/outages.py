@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-
 from benchmarks.chaos.faults import Case, stopped
 from benchmarks.chaos.world import World, until
 from pipelines.edge import versioning
@@ -128,11 +126,9 @@ def _remote_gone(world: World, _: random.Random) -> str:
 
 
 def _send(world: World, events: list[dict[str, Any]]) -> None:
-    up = service(world.home)
-    assert up
-    for first in range(0, len(events), 100):
-        answer = httpx.post(f"{up['addresses']['prefect_api']}/events", json=events[first : first + 100], timeout=60)
-        answer.raise_for_status()
+    with world.prefect() as client:
+        for first in range(0, len(events), 100):
+            client.post("/events", json=events[first : first + 100]).raise_for_status()
 
 
 def _event(name: str, resource: str, number: int = 0) -> dict[str, Any]:

@@ -252,19 +252,32 @@ class World:
         up = service(self.home)
         if up is None:
             return ["no service"]
-        types = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-        late = {"type": {"any_": ["SCHEDULED"]}}
-        due = {"state": late, "expected_start_time": {"before_": datetime.now(UTC).isoformat()}}
+        under_way = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+        overdue = {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
+        }
         found = []
         try:
-            for wanted in ({"state": types}, due):
-                answer = httpx.post(
-                    f"{up['addresses']['prefect_api']}/flow_runs/filter", json={"flow_runs": wanted}, timeout=20
-                )
-                found += [f"{run['name']} {run['state_type']}" for run in answer.raise_for_status().json()]
+            with self.prefect() as client:
+                for wanted in (under_way, overdue):
+                    answer = client.post("/flow_runs/filter", json={"flow_runs": wanted}).raise_for_status()
+                    found += [f"{run['name']} {run['state_type']}" for run in answer.json()]
         except httpx.HTTPError as error:
             return [repr(error)]
         return found
+
+    @contextlib.contextmanager
+    def prefect(self) -> Iterator[Any]:
+        """What talks to Prefect's server; it knows of its protection against forged requests."""
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        up = service(self.home)
+        assert up
+        address = up["addresses"]["prefect_api"]
+        with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
+            yield client._client
 
     # ---- the machine
 

@@ -180,9 +180,11 @@ def _written(home: Home) -> dict[str, Any]:
 
 
 def alive(pid: int, created: float) -> bool:
-    """Whether this very process lives, and not another one that got its number."""
+    """Whether this very process lives: no other one that got its number, and none that only waits to be counted out."""
     try:
-        return bool(abs(psutil.Process(pid).create_time() - created) < 1.0)
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - created) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)  # for ever, in a container without an init
     except psutil.Error:
         return False
 

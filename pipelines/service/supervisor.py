@@ -64,6 +64,7 @@ class Supervisor:
         self.ending = threading.Event()
         self.when_ready: Callable[[], None] = lambda: None
         self._ready = False
+        self._unwritten = False
 
     def run(self) -> None:
         """Start everything and stay until told to end.
@@ -124,7 +125,11 @@ class Supervisor:
         address = f"http://{settings.host}:{port}"
         self.addresses |= {"prefect": address, "prefect_api": f"{address}/api"}
         words = ["-m", "prefect", "server", "start", "--host", settings.host, "--port", str(port)]
-        return [Part("prefect", [sys.executable, *words], f"{address}/api/health")]
+        own = {  # else any page that is open in a browser on this machine could start flows
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{address},http://localhost:{port}",
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        }
+        return [Part("prefect", [sys.executable, *words], f"{address}/api/health", environment=own)]
 
     def _mlflow(self) -> list[Part]:
         settings = self.home.settings.servers
@@ -188,6 +193,8 @@ class Supervisor:
             self.ending.wait(0.2)
 
     def _watch(self) -> None:
+        if self._unwritten or left_over(self.home) is None:  # the disk was full, or someone damaged it
+            self._write()
         for part in self.parts:
             if part.process is None or part.process.poll() is None:
                 continue
@@ -198,9 +205,13 @@ class Supervisor:
                 part.next_start = now + pause
                 self.tell(f"{part.name} ended with code {part.process.returncode}; starting it again in {pause:.0f} s")
             if now >= part.next_start:
-                part.next_start = 0.0
                 end_group(part.name, part.process.pid)
-                self._start(part)
+                try:
+                    self._start(part)
+                    part.next_start = 0.0
+                except OSError as error:  # no room for its log, too many processes: that passes
+                    part.next_start = now + LONGEST_PAUSE_SECONDS
+                    self.tell(f"{part.name} cannot be started: {error}; tried again in {LONGEST_PAUSE_SECONDS:.0f} s")
 
     def _end_all(self) -> None:
         watcher = [part for part in self.parts if part.name == "watcher"]
@@ -223,7 +234,13 @@ class Supervisor:
             if part.process
         }
         state = {"pid": me.pid, "created": me.create_time(), "ready": self._ready, "addresses": self.addresses}
-        write_json(state_file(self.home), {**state, "parts": parts})
+        try:
+            write_json(state_file(self.home), {**state, "parts": parts})
+            self._unwritten = False
+        except OSError as error:  # a full disk ends nothing; it is written once there is room
+            if not self._unwritten:
+                self.tell(f"{state_file(self.home)} cannot be written: {error}")
+            self._unwritten = True
 
 
 def _created(pid: int) -> float:

@@ -17,8 +17,8 @@ import yaml
 
 from pipelines.edge.attempts import running
 from pipelines.edge.home import Busy, Home
-from pipelines.service.addresses import service
-from pipelines.service.supervisor import Part, Supervisor, down, end_leftovers, tail
+from pipelines.service.addresses import service, state_file
+from pipelines.service.supervisor import Part, Supervisor, down, end, end_leftovers, tail
 from tests.command_line import perennial
 from tests.servers import until
 from tests.workspaces import land_rows, rows, workspace, write_rows
@@ -80,6 +80,10 @@ def test_up_lands_refreshes_comes_back_and_ends(home: Home) -> None:
         up = started(home)
     assert sorted(up["parts"]) == PARTS
     assert up["addresses"]["mlflow"] != "http://127.0.0.1:5400", "the port was taken"
+    page = {"Origin": "https://elsewhere.example"}  # open in a browser on this machine
+    forged = httpx.post(f"{up['addresses']['prefect_api']}/flows/", content=b'{"name": "forged"}', headers=page)
+    assert forged.status_code == 403
+    assert "access-control-allow-origin" not in forged.headers
     until(lambda: verdicts(home) == [("accepted", "1")], f"the landed batches start a refresh: {logs(home)}")
     write_rows(home.root / "inbox/types/new.jsonl", rows("types", 60, 40))
     until(lambda: len(verdicts(home)) == 2, f"a file in the inbox starts the next: {logs(home)}")
@@ -178,6 +182,28 @@ def test_a_part_that_does_not_come_up_shows_the_end_of_its_log(tmp_path: Path) -
     supervisor._start(part)
     with pytest.raises(RuntimeError, match="no such database"):
         supervisor._wait_until_healthy(part)
+
+
+def test_a_damaged_state_is_written_again_and_a_disk_that_takes_nothing_ends_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    home = Home(tmp_path)
+    supervisor = Supervisor(home, told.append)
+    part = Part("watcher", [sys.executable, "-c", "import time; time.sleep(600)"])
+    supervisor._start(part)
+    try:
+        state_file(home).write_text("{", encoding="utf-8")
+        supervisor._watch()
+        assert service(home)
+        state_file(home).unlink()
+        state_file(home).mkdir()  # as good as a full disk: it cannot be written
+        supervisor._write()
+        supervisor._watch()
+        assert len(told) == 1, told
+        state_file(home).rmdir()
+        supervisor._watch()
+        assert service(home)
+    finally:
+        end(part.process)
 
 
 def test_only_one_supervisor_has_a_workspace(tmp_path: Path) -> None:

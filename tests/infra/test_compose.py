@@ -13,7 +13,7 @@ from tests.infra.team import SECRETS, program
 
 SERVICES: dict[str, Any] = compose.raw()["services"]
 TEXT = (compose.INFRA / "compose.yaml").read_text(encoding="utf-8")
-ASKED = {*SECRETS, "PREFECT_AUTH"}
+ASKED = {*SECRETS, "PREFECT_AUTH", "PREFECT_ENCRYPTION_KEY"}
 FILLED = {**compose.example(), **dict.fromkeys(ASKED, "name:word")}
 
 

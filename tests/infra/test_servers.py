@@ -210,6 +210,21 @@ def test_setting_up_again_changes_nothing(team: Team) -> None:
     assert ask(team, "prefect", "SELECT count(*) FROM deployment") == [(1,)]
 
 
+def test_a_dump_can_be_restored(refreshed: Team) -> None:
+    where = ["--host=127.0.0.1", f"--port={refreshed.ports['postgres']}", "--username=postgres"]
+    environment = {**os.environ, "PGPASSWORD": refreshed.given["POSTGRES_PASSWORD"]}
+    before = ask(refreshed, "mlflow", "SELECT run_uuid, status, name FROM runs ORDER BY run_uuid")
+    dump, restore = (program(name, "apt-get install postgresql") for name in ("pg_dump", "pg_restore"))
+    file = refreshed.folder / "mlflow.dump"
+    with file.open("wb") as made:
+        subprocess.run([dump, *where, "--format=custom", "mlflow"], env=environment, stdout=made, check=True)
+    back = [restore, *where, "--dbname=mlflow", "--clean", "--if-exists", str(file)]
+    subprocess.run(back, env=environment, check=True)
+    assert before
+    assert ask(refreshed, "mlflow", "SELECT run_uuid, status, name FROM runs ORDER BY run_uuid") == before
+    assert mlflow(refreshed, "registered-models/get?name=perennial").status_code == 200
+
+
 def test_retention_frees_the_store(refreshed: Team) -> None:
     done = refreshed.run("worker", ["python", "-c", FORGET.replace("WORKSPACE", repr(str(refreshed.workspace)))])
     assert int(done.stdout.splitlines()[-1]) > 100_000, done.stderr
@@ -219,7 +234,9 @@ def test_retention_frees_the_store(refreshed: Team) -> None:
 
 
 def test_no_secret_is_in_a_log_the_workspace_the_store_or_the_databases(refreshed: Team) -> None:
-    names = {*SECRETS, *CHOSEN, "PREFECT_AUTH"} - {"S3_ACCESS_KEY"}  # a name, which the store logs
+    names = {*SECRETS, *CHOSEN, "PREFECT_AUTH", "PREFECT_ENCRYPTION_KEY"} - {
+        "S3_ACCESS_KEY"
+    }  # a name, which the store logs
     hidden = [refreshed.given[name].rsplit(":", 1)[-1].encode() for name in sorted(names)]
     for database in ("prefect", "mlflow"):
         words = ["--host=127.0.0.1", f"--port={refreshed.ports['postgres']}", f"--username={database}", database]

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from pipelines.edge.attempts import alive
+from pipelines.edge.attempts import alive, running
 from pipelines.edge.home import Home
 from steps.core.shards import write_json
 
@@ -109,8 +109,13 @@ def _crash(client: Any, flow_run: str) -> bool:
     return True
 
 
-def end_dead_mlflow_runs(home: Home) -> list[str]:
-    """Set the MLflow runs that dead attempts left RUNNING to KILLED; hold the workspace's lock. Returns their ids."""
+def end_dead_mlflow_runs(home: Home, *, alone: bool = True) -> list[str]:
+    """End the MLflow runs that dead attempts left RUNNING: KILLED, or FINISHED if they were judged. Returns their ids.
+
+    Args:
+        home: the workspace.
+        alone: its lock is held; else nothing is ended while an attempt is under way, for the runs may be its own.
+    """
     import mlflow
 
     from pipelines.edge.registry import experiment_id
@@ -118,8 +123,13 @@ def end_dead_mlflow_runs(home: Home) -> list[str]:
     found = mlflow.search_runs(
         [experiment_id(home)], filter_string="attributes.status = 'RUNNING'", output_format="list", max_results=1000
     )
+    ours = [run for run in found if {"perennial.attempt", "perennial.stage"} & set(run.data.tags)]
+    if not ours or (not alone and running(home)):
+        return []
+    judged = {event["attempt"] for event in home.ledger() if event["event"] == "verdict"}
+    done = {run.info.run_id for run in ours if run.data.tags.get("perennial.attempt") in judged}
     client: Any = mlflow.MlflowClient()
-    ended = [run.info.run_id for run in found if {"perennial.attempt", "perennial.stage"} & set(run.data.tags)]
-    for run_id in ended:
-        client.set_terminated(run_id, "KILLED")
-    return ended
+    for run in ours:
+        well = {run.info.run_id, run.data.tags.get("mlflow.parentRunId")} & done
+        client.set_terminated(run.info.run_id, "FINISHED" if well else "KILLED")
+    return [run.info.run_id for run in ours]

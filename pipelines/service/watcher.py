@@ -204,6 +204,8 @@ class Watcher:
     def _end_dead_runs(self) -> None:
         found = deployments.find(self.home)
         owners.end_dead_flow_runs(self.home, str(found.id) if found else None)
+        if not running(self.home):
+            owners.end_dead_mlflow_runs(self.home, alone=False)
 
     def _collapse(self) -> None:
         deployments.collapse_missed(self.home, datetime.now(UTC))

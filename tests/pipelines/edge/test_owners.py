@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from pipelines.edge import owners
+from pipelines.edge.attempts import Running
 from pipelines.edge.home import Home
 from pipelines.edge.registry import experiment_id
 
@@ -41,3 +42,15 @@ def test_only_runs_of_attempts_are_killed(tmp_path: Path) -> None:
     assert owners.end_dead_mlflow_runs(home) == [left]
     states = {run: client.get_run(run).info.status for run in (left, ended, other)}
     assert states == {left: "KILLED", ended: "FINISHED", other: "RUNNING"}
+
+
+def test_a_run_whose_attempt_was_judged_is_finished_and_one_under_way_is_left_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    experiment, client = experiment_id(home), mlflow.MlflowClient()
+    judged = client.create_run(experiment, tags={"perennial.attempt": "a"}).info.run_id
+    child = client.create_run(experiment, tags={"mlflow.parentRunId": judged, "perennial.stage": "gate"}).info.run_id
+    home.record("verdict", attempt="a", verdict="accepted", version="1")
+    with Running(home).as_owner("b", {}):
+        assert owners.end_dead_mlflow_runs(home, alone=False) == []
+    assert set(owners.end_dead_mlflow_runs(home, alone=False)) == {judged, child}
+    assert {client.get_run(run).info.status for run in (judged, child)} == {"FINISHED"}

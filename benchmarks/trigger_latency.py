@@ -14,21 +14,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 import yaml
 
 from pipelines.edge.home import Home
-from pipelines.service.addresses import service
+from pipelines.service.addresses import use_servers
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 QUIET_SECONDS = 3.0
 
 
-def runs(api: str) -> list[dict[str, Any]]:
-    """The flow runs that have started, oldest first."""
-    answer = httpx.post(f"{api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"}, timeout=30)
-    return [run for run in answer.raise_for_status().json() if run["start_time"]]
+def starts() -> list[datetime]:
+    """When the flow runs began that have, oldest first."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_ASC)
+    return [run.start_time for run in found if run.start_time]
 
 
 def main() -> None:
@@ -68,18 +71,15 @@ def main() -> None:
 
 def measure(home: Home, times: int, rows: Any, write_rows: Any) -> list[float]:
     """Seconds from each arrival to the start of its run, without the quiet period."""
-    up = service(home)
-    assert up
-    api = up["addresses"]["prefect_api"]
+    use_servers(home)
     wait(lambda: verdicts(home) == 1, "the first refresh")
     found = []
     for number in range(times):
-        before = len(runs(api))
+        before = len(starts())
         arrived = datetime.now(UTC)
         write_rows(home.root / f"inbox/types/{number}.jsonl", rows("types", 60 + 5 * number, 5))
-        wait(lambda before=before: len(runs(api)) > before, "the run's start")
-        started = datetime.fromisoformat(runs(api)[-1]["start_time"])
-        found.append((started - arrived).total_seconds() - QUIET_SECONDS)
+        wait(lambda before=before: len(starts()) > before, "the run's start")
+        found.append((starts()[-1] - arrived).total_seconds() - QUIET_SECONDS)
         wait(lambda number=number: verdicts(home) == number + 2, "its end")
     return found
 

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ WEIGHTS = "artifacts/model"  # inside a registered version: what vLLM loads
 UNSAFE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 LOOK_ANYWAY_SECONDS = 300.0  # an event may be missed; the registry knows
 MAX_HEADER_BYTES = 100_000_000
+ME = str(uuid.uuid4())
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,11 @@ def last_move(options: Options) -> str:
     """The last move of the champion that Prefect heard of; no clock is compared with another."""
     user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
     wanted = {"event": {"name": [EVENT]}, "resource": {"id": [f"perennial.{options.model}"]}}
-    answer = httpx.post(
-        f"{options.prefect}/events/filter",
-        json={"filter": wanted, "limit": 1},
-        auth=(user, password) if user else None,
-        timeout=30.0,
-    )
+    with httpx.Client(auth=(user, password) if user else None, timeout=30.0) as client:
+        answer = client.get(f"{options.prefect}/csrf-token", params={"client": ME})
+        if answer.status_code == 200:  # a server that takes requests of its own pages and clients only
+            client.headers.update({"Prefect-Csrf-Client": ME, "Prefect-Csrf-Token": answer.json()["token"]})
+        answer = client.post(f"{options.prefect}/events/filter", json={"filter": wanted, "limit": 1})
     events: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
     return str(events[0]["id"]) if events else ""
 

@@ -149,7 +149,9 @@ def test_what_can_run_code_or_is_cut_short_is_not_served(
 @pytest.mark.pipeline
 def test_it_is_woken_by_prefects_event(serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = accept(serving.home)
-    with running(prefect_server(tmp_path / "prefect")) as server:
+    strict = prefect_server(tmp_path / "prefect")
+    strict.environment["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] = "true"  # as `perennial up` starts it
+    with running(strict) as server:
         api = f"{server.address}/api"
         with (tmp_path / "said").open("wb") as said:
             words = [sys.executable, reload_vllm.__file__, *serving.words, "--prefect", api]

@@ -55,7 +55,7 @@ class Bar:
             with _client() as client:
                 if self._artifact is None:
                     text = f"{self.stage}: {total:,} {what}"
-                    self._artifact = _create(client, "progress", f"{self.stage}-progress", percent, text)
+                    self._artifact = _create(client, "progress", f"{self.stage}-progress", percent, text, of_task=True)
                 else:
                     from prefect.client.schemas.actions import ArtifactUpdate
 
@@ -87,11 +87,13 @@ def _client() -> Any:
     return get_client(sync_client=True, httpx_settings={"timeout": TIMEOUT_SECONDS})
 
 
-def _create(client: Any, kind: str, key: str, content: Any, text: str) -> Any:
-    """Make an artifact of the present task run."""
+def _create(client: Any, kind: str, key: str, content: Any, text: str, *, of_task: bool = False) -> Any:
+    """Make an artifact of the present flow run, or of the task run within it."""
     from prefect.client.schemas.actions import ArtifactCreate
     from prefect.utilities.context import get_task_and_flow_run_ids
 
     task, run = get_task_and_flow_run_ids()
-    wanted = ArtifactCreate(type=kind, key=key, description=text, data=content, task_run_id=task, flow_run_id=run)
+    wanted = ArtifactCreate(type=kind, key=key, description=text, data=content, flow_run_id=run)
+    if of_task:
+        wanted.task_run_id = task
     return client.create_artifact(wanted).id

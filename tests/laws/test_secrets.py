@@ -19,8 +19,8 @@ import yaml
 from pipelines.edge import landing
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import ENVIRONMENT
-from tests.pipelines.service.test_announce import Receiver, free_port, receiver  # noqa: F401
-from tests.servers import until
+from tests.pipelines.service.test_announce import Receiver, receiver  # noqa: F401
+from tests.servers import free_port, until
 from tests.workspaces import NOW, rows, workspace, write_rows
 
 MAIN = "from pipelines.cli import main; main()"
@@ -121,6 +121,12 @@ def test_a_refresh_writes_no_secret_anywhere(tmp_path: Path, receiver: Receiver)
     assert home.ledger()[-1]["event"] == "told"
     assert len(receiver.got) == 1, "the good channel was told, so the secrets were at work"
     assert search(tmp_path, needles(secrets)) == {}
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and is_pickle(path)] == [], "no code from data"
+
+
+def is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
 
 @pytest.mark.pipeline

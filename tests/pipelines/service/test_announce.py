@@ -2,12 +2,10 @@
 
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -22,12 +20,12 @@ import yaml
 from aiosmtpd.controller import Controller
 
 from pipelines.edge.home import Home
-from pipelines.edge.orchestration import ENVIRONMENT
 from pipelines.edge.registry import Registry
 from pipelines.edge.workspaces import make_workspace
 from pipelines.service import announce
 from pipelines.service.announce import OK, PREFECT, TRIES, announce_pending, last_accepted, stale
 from tests.pipelines.service.test_messages import EVENT
+from tests.servers import free_port, prefect_server, running, until
 
 SECRET = "hush-5d1f"
 VERDICT = {key: EVENT[key] for key in ("attempt", "verdict", "version", "parent", "reasons", "outcome")}
@@ -86,12 +84,6 @@ def settle_on(home: Home, *channels: dict[str, Any], **settings: Any) -> None:
 
 def told(home: Home) -> list[dict[str, Any]]:
     return [event for event in home.ledger() if event["event"] == "told"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_verdict_reaches_a_webhook_once(home: Home, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,43 +267,29 @@ else:
 
 
 @pytest.fixture
-def prefect_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Prefect server with a password; its address is in the environment."""
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"ana:{SECRET}")
-    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", f"ana:{SECRET}")
-    address = f"http://127.0.0.1:{(port := free_port())}/api"
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT})
-    try:
-        wait_for(f"{address}/health", server)
-        monkeypatch.setenv("PREFECT_API_URL", address)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(60)
+def prefect_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Prefect server that asks for a password, and takes no forged requests; its address is in the environment."""
+    server = prefect_server(tmp_path / "prefect")
+    server.environment["PREFECT_SERVER_API_AUTH_STRING"] = f"ana:{SECRET}"
+    server.environment["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] = "true"
+    with running(server):
+        monkeypatch.setenv("PREFECT_API_URL", f"{server.address}/api")
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"ana:{SECRET}")
+        yield f"{server.address}/api"
 
 
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(address, auth=("ana", SECRET)).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"{address}: does not answer")
+def stored(api: str, number: int) -> list[dict[str, Any]]:
+    """Our events that the server has, once there are so many; it writes them down in groups, some seconds later."""
+    with httpx.Client(base_url=api, auth=("ana", SECRET)) as client:
+        token = client.get("/csrf-token", params={"client": "test"}).json()["token"]
+        client.headers.update({"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token})
+        wanted = {"filter": {"event": {"prefix": ["perennial."]}}, "limit": 50}
 
+        def enough() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.post("/events/filter", json=wanted).json()["events"]
+            return found if len(found) >= number else []
 
-def events_of(address: str, wanted: int) -> list[dict[str, Any]]:
-    """What the server has stored; it writes events down in groups, some seconds later."""
-    deadline, found = time.monotonic() + 60, []
-    while len(found) < wanted and time.monotonic() < deadline:
-        words = {"filter": {"event": {"prefix": ["perennial."]}}, "limit": 50}
-        found = httpx.post(f"{address}/events/filter", json=words, auth=("ana", SECRET)).json()["events"]
-        time.sleep(0.1)
-    return found
+        return list(until(enough, f"{number} events"))
 
 
 def in_a_short_process(home: Home, *words: str) -> str:
@@ -322,7 +300,7 @@ def in_a_short_process(home: Home, *words: str) -> str:
 
 @pytest.mark.pipeline
 def test_prefects_server_gets_the_events_and_a_block_tells_people(
-    home: Home, receiver: Receiver, prefect_server: str
+    home: Home, receiver: Receiver, prefect_api: str
 ) -> None:
     settle_on(home, {"block": "custom-webhook/team", "on": ["accepted"]}, {"block": "custom-webhook/none"})
     client = Registry(home).client
@@ -338,14 +316,14 @@ def test_prefects_server_gets_the_events_and_a_block_tells_people(
     told = json.loads(in_a_short_process(home, "tell"))
     assert [row["channels"] for row in told] == [{PREFECT: OK}, heard, heard]
     assert [got["title"] for got in receiver.got] == ["lamp: version 1 was accepted", "lamp: version 2 was accepted"]
-    stored = events_of(prefect_server, 4)
-    assert sorted(event["event"] for event in stored) == [
+    events = stored(prefect_api, 4)
+    assert sorted(event["event"] for event in events) == [
         "perennial.champion.moved",
         "perennial.champion.moved",
         "perennial.refresh.accepted",
         "perennial.refresh.accepted",
     ]
-    moves = [event["payload"] for event in stored if event["event"] == "perennial.champion.moved"]
+    moves = [event["payload"] for event in events if event["event"] == "perennial.champion.moved"]
     assert {(move["before"], move["after"], move["weights"]) for move in moves} == {
         (None, "1", "first"),
         ("1", "2", "second"),

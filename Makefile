@@ -37,7 +37,8 @@ small-model: setup  ## train the small base model that experiments use, at most 
 test: setup  ## the tests, without the slow matrix
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## the tests with the slow matrix
+test-all: setup  ## all tests: servers, browser, the slow matrix (Debian: apt-get install chromium postgresql)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
 	$(BIN)/python -m pytest
 
 check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order

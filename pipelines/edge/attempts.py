@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -148,6 +149,7 @@ class Running:
             "batches": batches,
             "pid": process.pid,
             "created": process.create_time(),
+            "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self._write()
@@ -166,7 +168,7 @@ class Running:
 def running(home: Home) -> dict[str, Any] | None:
     """The attempt under way, if its process lives: attempt, batches, pid, created, since, stage, what."""
     facts = _written(home)
-    return facts if facts and alive(facts["pid"], facts["created"]) else None
+    return facts if facts and lives(home, facts) else None
 
 
 def _written(home: Home) -> dict[str, Any]:
@@ -177,6 +179,13 @@ def _written(home: Home) -> dict[str, Any]:
         return {}
     whole = isinstance(facts, dict) and {"attempt", "batches", "pid", "created"} <= facts.keys()
     return facts if whole else {}
+
+
+def lives(home: Home, owner: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote its name down lives; one of another host does while the workspace is held."""
+    if owner.get("host", socket.gethostname()) != socket.gethostname():
+        return home.is_held
+    return alive(owner["pid"], owner["created"])
 
 
 def alive(pid: int, created: float) -> bool:
@@ -190,11 +199,17 @@ def alive(pid: int, created: float) -> bool:
 
 
 def stop(home: Home) -> dict[str, Any] | None:
-    """Ask the attempt under way to end after its next checkpoint; returns its facts, none if nothing runs."""
+    """Ask the attempt under way to end after its next checkpoint; returns its facts, none if nothing runs.
+
+    Raises:
+        ValueError: it runs on another host.
+    """
     import signal
 
     facts = running(home)
     if facts:
+        if facts.get("host", socket.gethostname()) != socket.gethostname():
+            raise ValueError(f"the refresh under way runs on {facts['host']}; stop it there, or cancel it in Prefect")
         (home.hidden / "stop").write_text(facts["attempt"], encoding="utf-8")
         os.kill(facts["pid"], signal.SIGTERM)
     return facts

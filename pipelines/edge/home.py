@@ -66,6 +66,15 @@ class Home:
             file.flush()
             yield
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a process holds the workspace now, on this host or, where the file system has locks, on another."""
+        try:
+            with self.lock():
+                return False
+        except Busy:
+            return True
+
     def record(self, event: str, **facts: Any) -> None:
         """Append one event to the ledger: when, who, what."""
         self.ledger_file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from pipelines.edge.attempts import alive, running
+from pipelines.edge.attempts import lives, running
 from pipelines.edge.home import Home
 from steps.core.shards import write_json
 
@@ -28,7 +29,7 @@ def claim(home: Home, flow_run_id: str) -> Iterator[None]:
     """Own a Prefect flow run while it runs in this process."""
     process = psutil.Process()
     file = _folder(home) / f"{flow_run_id}.json"
-    write_json(file, {"pid": process.pid, "created": process.create_time()})
+    write_json(file, {"pid": process.pid, "created": process.create_time(), "host": socket.gethostname()})
     try:
         yield
     finally:
@@ -45,8 +46,8 @@ def claims(home: Home) -> dict[str, bool]:
     for file in sorted(_folder(home).glob("*.json")):
         try:
             owner = json.loads(file.read_text(encoding="utf-8"))
-            found[file.stem] = alive(owner["pid"], owner["created"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            found[file.stem] = lives(home, owner)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             found[file.stem] = False
     return found
 

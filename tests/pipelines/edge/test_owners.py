@@ -26,6 +26,17 @@ def test_a_damaged_claim_is_that_of_a_dead_process(tmp_path: Path, content: str)
         assert owners.claims(home) == {"run": False}
 
 
+def test_a_process_of_another_host_lives_while_the_workspace_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    with monkeypatch.context() as elsewhere, owners.claim(home, "kept open"):
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        assert owners.claims(home) == {"kept open": False}
+        with home.lock():
+            assert owners.claims(home) == {"kept open": True}
+
+
 def test_without_a_server_no_run_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert owners.end_dead_flow_runs(Home(tmp_path)) == []

@@ -92,9 +92,7 @@ def new_world(folder: Path) -> "World":
     from benchmarks.chaos.world import World
 
     world = World(folder)
-    world.begin()
-    world.recover()
-    world.quiet()
+    world.open()
     return world
 
 

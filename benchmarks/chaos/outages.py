@@ -1,7 +1,6 @@
 """What goes away for a while: the disk's room, its writability, servers, the remote; and what comes too often."""
 
 import contextlib
-import os
 import random
 import shutil
 import signal
@@ -166,7 +165,7 @@ def _another_watcher(world: World, **environment: str) -> Iterator[None]:
     servers = {"PREFECT_API_URL": up["addresses"]["prefect_api"], "MLFLOW_TRACKING_URI": up["addresses"]["mlflow"]}
     words = [sys.executable, "-m", "pipelines.service.watcher", str(world.home.root)]
     with world.told() as told:
-        process = subprocess.Popen(words, stdout=told, stderr=told, env={**os.environ, **servers, **environment})
+        process = subprocess.Popen(words, stdout=told, stderr=told, env=world.environment(**servers, **environment))
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ from tests.workspaces import NOW, rows, tiny, workspace, write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from pipelines.cli import main; main()"
+OUR_PLACES = {"PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI"}
 PARTS = ("prefect", "mlflow", "deployments", "watcher")
 MOMENTS = ("arrival", "start", *STAGES, "conclude")  # of a refresh, in their order; before its first stage: two more
 DOCUMENTS, EACH, DELIVERIES = 60, 9, 20  # of a task at first, of a delivery; how many deliveries the text is enough for
@@ -98,9 +99,16 @@ class World:
         """Run one command of the command line to its end."""
         with self.told() as told:
             command = [sys.executable, "-c", MAIN, "-w", str(self.home.root), *words]
-            ran = subprocess.run(command, stdout=told, stderr=told, check=False, timeout=wait, cwd=ROOT)
+            ran = subprocess.run(
+                command, stdout=told, stderr=told, check=False, timeout=wait, cwd=ROOT, env=self.environment()
+            )
         if ran.returncode not in {0, 10, 11}:
             raise TooLong(f"`perennial {' '.join(words)}` ended with {ran.returncode}: {self.last_words()}")
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What its processes run under: nothing of our own places."""
+        kept = {name: value for name, value in os.environ.items() if name not in OUR_PLACES}
+        return {**kept, "OMP_NUM_THREADS": "1", **more}
 
     @contextlib.contextmanager
     def told(self) -> Iterator[Any]:
@@ -119,7 +127,13 @@ class World:
             return
         with self.told() as told:
             command = [sys.executable, "-c", MAIN, "-w", str(self.home.root), "refresh", "--wait", "60"]
-            self._by_hand = subprocess.Popen(command, stdout=told, stderr=told, cwd=ROOT)
+            self._by_hand = subprocess.Popen(command, stdout=told, stderr=told, cwd=ROOT, env=self.environment())
+
+    def open(self) -> None:
+        """Begin, and wait until the first landing has become the first version."""
+        self.begin()
+        self.recover()
+        self.quiet()
 
     def end(self) -> None:
         """End everything, the world with it."""

@@ -202,7 +202,7 @@ def end_run(client: Any, run_id: str, status: str) -> None:
 
 def page(place: str) -> str | None:
     """The address of a page of MLflow's UI, in its view of training; none where MLflow has no server."""
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    address = urlsplit(os.environ.get("PERENNIAL_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", ""))
     if address.scheme not in {"http", "https"}:
         return None
     server = address.netloc.rsplit("@", 1)[-1]  # never a password

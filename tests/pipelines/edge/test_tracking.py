@@ -127,6 +127,8 @@ def test_a_page_is_named_without_a_password_and_only_where_there_is_a_server(mon
     assert page("runs/1") == "https://mlflow.example/behind/#/runs/1?workflowType=machine_learning"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert page("runs/1") == "http://127.0.0.1:5000/#/runs/1?workflowType=machine_learning"
+    monkeypatch.setenv("PERENNIAL_MLFLOW_UI", "https://mlflow.example.org")
+    assert page("runs/1") == "https://mlflow.example.org/#/runs/1?workflowType=machine_learning", "as people reach it"
 
 
 def test_a_long_description_is_cut_between_two_lines() -> None:

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger audit
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger audit chaos
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -43,6 +43,9 @@ test-all: setup  ## all tests: servers, browser, the slow matrix (Debian: apt-ge
 
 check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order
 	$(BIN)/python -m pytest -m "not slow and not pipeline"
+
+chaos: setup  ## break a real service in 75 ways, and check that nothing was lost; an hour, resumable (docs/chaos.md)
+	$(BIN)/python -m benchmarks.chaos
 
 bench-trigger: setup  ## from the arrival of a file to the start of its refresh, in seconds
 	$(BIN)/python benchmarks/trigger_latency.py

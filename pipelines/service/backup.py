@@ -6,6 +6,7 @@ base model that an installed package holds. Identical files are stored once for 
 """
 
 import contextlib
+import gzip
 import hashlib
 import io
 import os
@@ -142,10 +143,13 @@ def _write(home: Home, file: BinaryIO, scratch: Path, prefect: bool, progress: P
             sources[name] = _copied(home.root / name, scratch / Path(name).name)
     total, done = sum(path.stat().st_size for path in sources.values()), 0
     files: dict[str, Stored] = {}
-    # Weights do not compress: the fastest level costs next to nothing and halves text.
-    with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive:
+    with (
+        contextlib.closing(_Packer(file)) as packer,
+        tarfile.open(fileobj=packer, mode="w|", format=tarfile.PAX_FORMAT) as archive,  # type: ignore[call-overload]
+    ):
         for name, path in sorted(sources.items()):
             progress("backup", done, total, "bytes")
+            packer.level = 0 if path.suffix == ".safetensors" else 6  # weights do not compress
             files[name] = _add(archive, name, path)
             done += files[name].bytes
         manifest = Manifest(
@@ -213,6 +217,29 @@ def _add(archive: tarfile.TarFile, name: str, path: Path) -> Stored:
     return Stored(sha256=hashing.sha256.hexdigest(), bytes=facts.st_size)
 
 
+class _Packer:
+    """Gzip whose level may change on the way: a file of several members, which any reader takes as one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.level = 6
+        self._file = file
+        self._member: gzip.GzipFile | None = None
+        self._at = self.level
+
+    def write(self, chunk: bytes) -> int:
+        """Pack some more."""
+        if self._member is None or self._at != self.level:
+            self.close()
+            self._at = self.level
+            self._member = gzip.GzipFile("", "wb", self._at, self._file, mtime=0)
+        return self._member.write(chunk)
+
+    def close(self) -> None:
+        """End the last member."""
+        if self._member is not None:
+            self._member.close()
+
+
 class _Hashing:
     """A file whose digest is known once it was read."""
 
@@ -221,6 +248,7 @@ class _Hashing:
         self._file = file
 
     def read(self, size: int) -> bytes:
+        """Some more of it."""
         chunk = self._file.read(size)
         self.sha256.update(chunk)
         return chunk

@@ -151,3 +151,12 @@ def test_progress_counts_the_bytes(home: Home, tmp_path: Path) -> None:
     assert told[-1] == ("backup", summary.bytes, summary.bytes, "bytes")
     assert [done for _, done, _, _ in told] == sorted(done for _, done, _, _ in told)
     assert json.loads(contents(tmp_path / "lamp.tar.gz")[MANIFEST])["format"] == 1
+
+
+def test_text_is_packed_and_weights_are_only_stored(home: Home, tmp_path: Path) -> None:
+    write(home, ".perennial/mlflow/models/m-1/model.safetensors", "weights " * 20_000)
+    write(home, "data/state/ab/index.jsonl", "text " * 40_000)
+    write(home, "data/state/ab/more.jsonl", "text " * 40_000)
+    summary = backup(home, tmp_path / "lamp.tar.gz")
+    assert 160_000 < summary.archive_bytes < 200_000 < summary.bytes
+    assert contents(tmp_path / "lamp.tar.gz")["data/state/ab/more.jsonl"] == b"text " * 40_000

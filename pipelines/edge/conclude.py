@@ -113,7 +113,7 @@ def write_verdict(
 
 
 def settle(home: Home, registry: Registry) -> None:
-    """Write down a promotion that a crash cut off from its line in the ledger."""
+    """Write down a promotion that a crash cut off from its lines in the ledger, and do what was left of it."""
     number = registry.champion()
     if number is None:
         return
@@ -121,10 +121,18 @@ def settle(home: Home, registry: Registry) -> None:
     attempt = version.tags.get("perennial.attempt", "")
     if attempt and home.judged(attempt) is None:
         parent = version.tags.get("perennial.parent", "")
-        run = version.tags["perennial.run"]
-        write_verdict(
-            home, attempt, "accepted", number, parent, ["promoted before a crash"], _logged_outcome(registry, run)
+        run, before, why = (
+            version.tags["perennial.run"],
+            None if parent == "base" else parent,
+            "promoted before a crash",
         )
+        moves = [
+            event["after"] for event in home.ledger() if event["event"] == "alias" and event["alias"] == "champion"
+        ]
+        if moves[-1:] != [number]:  # serving is told of the move by this line
+            home.record("alias", alias="champion", before=before, after=number, why=why)
+        registry.move("previous", before, why)
+        write_verdict(home, attempt, "accepted", number, parent, [why], _logged_outcome(registry, run))
         end_run(registry.client, run, "FINISHED")
         publish(home, registry)
 

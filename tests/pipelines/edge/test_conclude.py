@@ -42,13 +42,17 @@ def test_a_version_that_does_not_load_back_as_evaluated_fails_the_refresh(
 def test_a_promotion_cut_off_from_its_line_in_the_ledger_gets_it_at_the_next_start(tmp_path: Path) -> None:
     home = workspace(tmp_path, documents=60)
     outcome = run(home)
-    lines = [line for line in home.ledger_file.read_text().splitlines() if '"verdict"' not in line]
-    home.ledger_file.write_text("\n".join(lines) + "\n")
+    lines = [
+        line for line in home.ledger_file.read_text().splitlines() if '"attempt"' in line and '"verdict"' not in line
+    ]
+    home.ledger_file.write_text("".join(f"{line}\n" for line in lines))
     assert home.judged(outcome.attempt) is None
     settle(home, Registry(home))
     settle(home, Registry(home))
     verdicts = [event for event in home.ledger() if event["event"] == "verdict"]
     assert [(event["verdict"], event["version"]) for event in verdicts] == [("accepted", "1")]
+    moves = [(event["alias"], event["before"], event["after"]) for event in home.ledger() if event["event"] == "alias"]
+    assert moves == [("champion", None, "1")], "whoever serves is told of the move"
 
 
 def test_retention_removes_old_weights_and_never_those_that_serve_or_are_pinned(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--cases", type=int, help="at most so many")
-    parser.add_argument("--only", help="cases with this in their name, whether they ran before or not")
+    parser.add_argument("--only", help="cases whose name fits this regular expression, even if they ran well before")
     parser.add_argument("--afresh", action="store_true", help="forget what ran before")
     parser.add_argument("--report", action="store_true", help="only write the report of what ran")
     parser.add_argument("--list", action="store_true", help="only name the cases")
@@ -48,13 +49,20 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if options.afresh:
         RESULTS.unlink(missing_ok=True)
-    known = {one.name for one in kept(options.seed)}
-    chosen = [case for case in everything if (options.only in case.name if options.only else case.name not in known)]
+    known = {name for name, one in last_words(options.seed).items() if not one.problems}
+    chosen = [
+        case for case in everything if (re.search(options.only, case.name) if options.only else case.name not in known)
+    ]
     if not options.report:
         run_cases(options.seed, chosen[: options.cases])
-    ran = {one.name: one for one in kept(options.seed)}  # the last word on each
+    ran = last_words(options.seed)
     write_report(REPORT, options.seed, list(ran.values()), everything)
     return int(any(one.problems for one in ran.values()))
+
+
+def last_words(seed: int) -> dict[str, Result]:
+    """What ran with a seed, by name; of a case that ran again, the last."""
+    return {one.name: one for one in kept(seed)}
 
 
 def run_cases(seed: int, chosen: Sequence["Case"]) -> None:

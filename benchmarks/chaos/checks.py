@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ COUNTED = ("kept", "held_out", "superseded")
 class Refreshed:
     """What came of one delivery."""
 
-    attempt: str
+    attempt: str = field(compare=False)  # a file in the inbox lands at another time than one that a person lands
     verdict: str
     version: str
     weights: str

@@ -14,17 +14,15 @@ Damage = Callable[[World], str]
 def cases() -> list[Case]:
     """Each file that a next attempt reads, in several ways; two files in one refresh."""
     return [
-        _killed("checkpoint-flipped", "a byte of the last checkpoint changed, `inputs.json` garbage", _flip, _inputs),
-        _killed("checkpoint-cut", "the last checkpoint cut in half, `running.json` garbage", _truncate, _running),
-        _killed("checkpoints-all", "all checkpoints garbage, half a line in the ledger", _ruin, _torn),
-        _killed("records-garbage", "records garbage, `running.json` of a wrong shape", _records(0), _running_shape),
-        _killed("records-cut", "records cut, DVC's locks left behind", _records(1), _dvc_lock),
-        _killed("records-shape", "records of a wrong shape, the ledger's last line cut", _records(2), _cut),
-        _killed(
-            "staging", "half a version in the staging folder, records no objects", _staging, _records(3), "conclude"
-        ),
-        Case("damaged-memory-garbage", "what the service remembers is garbage", lambda w, _: _memories(w, "{garbage")),
-        Case("damaged-memory-shape", "what the service remembers has a wrong shape", lambda w, _: _memories(w, "[7]")),
+        _killed("checkpoint-flipped", "a byte of the last checkpoint changed, `inputs.json` garbage", flip, inputs),
+        _killed("checkpoint-cut", "the last checkpoint cut in half, `running.json` garbage", truncate, running),
+        _killed("checkpoints-all", "all checkpoints garbage, half a line in the ledger", ruin, torn),
+        _killed("records-garbage", "records garbage, `running.json` of a wrong shape", records(0), running_shape),
+        _killed("records-cut", "records cut, DVC's locks left behind", records(1), dvc_lock),
+        _killed("records-shape", "records of a wrong shape, the ledger's last line cut", records(2), cut),
+        _killed("staging", "half a version in the staging folder, records no objects", staging, records(3), "conclude"),
+        Case("damaged-memory-garbage", "what the service remembers is garbage", lambda w, _: memories(w, "{garbage")),
+        Case("damaged-memory-shape", "what the service remembers has a wrong shape", lambda w, _: memories(w, "[7]")),
     ]
 
 
@@ -44,19 +42,19 @@ def _write(world: World, name: str, content: str) -> str:
     return f"{name} is {content!r}"
 
 
-def _inputs(world: World) -> str:
+def inputs(world: World) -> str:
     return _write(world, "data/inputs.json", "{garbage")
 
 
-def _running(world: World) -> str:
+def running(world: World) -> str:
     return _write(world, ".perennial/running.json", "{garbage")
 
 
-def _running_shape(world: World) -> str:
+def running_shape(world: World) -> str:
     return _write(world, ".perennial/running.json", "[7]")
 
 
-def _flip(world: World) -> str:
+def flip(world: World) -> str:
     path = world.checkpoints()[-1] / "state.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -64,13 +62,13 @@ def _flip(world: World) -> str:
     return f"a byte of {path.parent.name} changed, {len(world.checkpoints())} there"
 
 
-def _truncate(world: World) -> str:
+def truncate(world: World) -> str:
     path = world.checkpoints()[-1] / "state.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return f"{path.parent.name} cut in half, {len(world.checkpoints())} there"
 
 
-def _ruin(world: World) -> str:
+def ruin(world: World) -> str:
     found = world.checkpoints()
     for folder in found:
         for path in folder.iterdir():
@@ -80,7 +78,7 @@ def _ruin(world: World) -> str:
     return f"{len(found)} checkpoints are garbage"
 
 
-def _records(way: int) -> Damage:
+def records(way: int) -> Damage:
     def damage(world: World) -> str:
         found = sorted((world.home.root / "data").rglob("record.json"))
         for path in found:
@@ -90,26 +88,26 @@ def _records(way: int) -> Damage:
     return damage
 
 
-def _torn(world: World) -> str:
+def torn(world: World) -> str:
     with world.home.ledger_file.open("ab") as file:
         file.write(b'{"event":"verdict","attempt":"0000')
     return "half a line at the end"
 
 
-def _cut(world: World) -> str:
+def cut(world: World) -> str:
     content = world.home.ledger_file.read_bytes().rstrip(b"\n")
     last = content[content.rfind(b"\n") + 1 :]
     world.home.ledger_file.write_bytes(content[: -len(last) // 2])
     return f"cut: {last[:40].decode()}…"
 
 
-def _staging(world: World) -> str:
+def staging(world: World) -> str:
     for folder in (world.home.hidden / "staging").glob("*"):
         (folder / "version.json").write_text("{", encoding="utf-8")
     return "its version.json is garbage"
 
 
-def _dvc_lock(world: World) -> str:
+def dvc_lock(world: World) -> str:
     for name in ("rwlock", "lock"):
         path = world.home.root / ".dvc/tmp" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +115,7 @@ def _dvc_lock(world: World) -> str:
     return "rwlock and lock of a process that is gone"
 
 
-def _memories(world: World, content: str) -> str:
+def memories(world: World, content: str) -> str:
     """What the watcher, the inboxes and the claims remember, while the watcher is away; then an arrival."""
     service = world.home.hidden / "service"
     claim = "flows/0b0e7b1e-0000-4000-8000-000000000000.json"

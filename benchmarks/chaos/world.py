@@ -90,7 +90,7 @@ class World:
         self.folder, self.served = folder, served
         self.mounted = _mount(folder)
         self.home = furnish(folder / "w")
-        self.delivered = 0
+        self.delivered = -1  # the workspace comes with delivery 0, which waits
         self._by_hand: subprocess.Popen[bytes] | None = None
 
     # ---- commands, as a person types them
@@ -131,6 +131,7 @@ class World:
 
     def open(self) -> None:
         """Begin, and wait until the first landing has become the first version."""
+        self.deliver()
         self.begin()
         self.recover()
         self.quiet()
@@ -162,6 +163,8 @@ class World:
     def deliver(self, *, inbox: bool = False) -> int:
         """The next delivery lands, or lies in the inbox; returns its number."""
         self.delivered += 1
+        if self.delivered == 0:
+            return 0
         task, path = delivery(self.folder / "outbox", self.delivered)
         if inbox:
             place = self.home.root / "inbox" / task

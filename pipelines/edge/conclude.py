@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.edge import data_docs, plots, versioning
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt
+from pipelines.edge.orchestration import present_run
 from pipelines.edge.outcome import Kind, Outcome, TaskRow
 from pipelines.edge.overview import publish
 from pipelines.edge.prefect_artifacts import post_report, run_page
@@ -84,7 +85,8 @@ def conclude(
     registry.move("candidate", number, f"attempt {do.attempt[:8]}")
     if kind == "accepted" and serving != number:
         promote(registry, number, serving, f"accepted by the gate, attempt {do.attempt[:8]}")
-    write_verdict(do.home, do.attempt, kind, number, parent.name, reasons, outcome)
+    flow_run = present_run() if do.prefect else None
+    write_verdict(do.home, do.attempt, kind, number, parent.name, reasons, outcome, flow_run)
     publish(do.home, registry)
     do.tracker.end("FINISHED", {"perennial.verdict": kind, "perennial.version": number})
     clean_up(do.home, registry)
@@ -98,9 +100,17 @@ def promote(registry: Registry, number: str, before: str | None, why: str) -> No
 
 
 def write_verdict(
-    home: Home, attempt: str, kind: str, number: str, parent: str, reasons: Sequence[str], outcome: Outcome | None
+    home: Home,
+    attempt: str,
+    kind: str,
+    number: str,
+    parent: str,
+    reasons: Sequence[str],
+    outcome: Outcome | None,
+    flow_run: Any = None,
 ) -> None:
     """The ledger's line on an attempt."""
+    where = {"flow_run": str(flow_run)} if flow_run else {}
     home.record(
         "verdict",
         attempt=attempt,
@@ -109,6 +119,7 @@ def write_verdict(
         parent=parent,
         reasons=list(reasons),
         outcome=outcome.model_dump(mode="json") if outcome else None,
+        **where,
     )
 
 

@@ -209,11 +209,6 @@ def page(place: str) -> str | None:
     return urlunsplit((address.scheme, server, address.path.rstrip("/") + "/", "", f"/{place}?{TRAINING_VIEW}"))
 
 
-def runs_page(home: Home) -> str | None:
-    """Where a person begins to look: the workspace's runs, newest first."""
-    return page(f"experiments/{experiment_id(home)}/runs")
-
-
 def shortened(text: str) -> str:
     """A description as long as MLflow's database takes it, cut between two lines."""
     if len(text) <= NOTE_CHARACTERS:

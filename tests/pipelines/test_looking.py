@@ -133,6 +133,24 @@ def test_a_refresh_that_is_stopped_leaves_nothing_running_and_goes_on_in_the_sam
     assert names == sorted(FIRST), "no stage has two runs"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_refresh_ends_as_ever_though_prefects_server_dies_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = workspace(tmp_path / "workspace", documents=60)
+    with running(prefect_server(tmp_path / "prefect")) as server:
+        monkeypatch.setenv("PREFECT_API_URL", f"{server.address}/api")
+        process, under_way = start(home, "refresh", "tiny"), begun(home, "train")
+        while not under_way():
+            assert process.poll() is None, told(home)
+            time.sleep(0.01)
+        server.end()
+        assert process.wait(240) == 0, told(home)
+    assert [event["verdict"] for event in home.ledger() if event["event"] == "verdict"] == ["accepted"]
+    assert Registry(home).champion() == "1"
+
+
 Seen = tuple[Home, str, str]  # the workspace, Prefect's address, MLflow's
 
 

@@ -50,10 +50,10 @@ def cases() -> list[Case]:
 def _full_at(stage: str) -> Any:
     def act(world: World, _: random.Random) -> str:
         if stage == "arrival":
-            with _filled(world):
-                world.deliver(inbox=True)
+            world.deliver(inbox=True)
+            with _filled(world):  # before the file has held still for long enough to land
                 time.sleep(20)
-            return "full when it arrived"
+            return "full when it was to land"
         world.deliver()
         at = world.reach(stage)
         with _filled(world):

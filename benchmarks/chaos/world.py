@@ -55,6 +55,7 @@ def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS,
 def furnish(folder: Path, *, threads: int = 1) -> Home:
     """A workspace with its first landing, settings that start refreshes at once, and a gate that everything passes."""
     home = workspace(folder, documents=DOCUMENTS)
+    own = os.getpid() % 1000 * 10  # so that no other run takes the port of a server that is away
     settings = {
         "name": "chaos",
         "recipe": "chaos.yaml",
@@ -66,7 +67,7 @@ def furnish(folder: Path, *, threads: int = 1) -> Home:
         "inbox": [
             {"task": task, "address": f"inbox/{task}", "settle_seconds": 1.0} for task in ("statements", "types")
         ],
-        "servers": {"prefect_port": 4600, "mlflow_port": 5600},
+        "servers": {"prefect_port": 20_000 + own, "mlflow_port": 40_000 + own},
     }
     (home.root / "perennial.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     recipe = tiny(gate=EASY_GATE, train={"checkpoint_steps": 2}).dump()

@@ -13,9 +13,9 @@ Written by `make chaos` (seed {seed}). Each line is a refresh of a real service 
 process that serves the deployment, the watcher) that was broken in one way. After each: the champion's weights load and
 have the digest that the registry names, and `champion` moved only to accepted versions; landed = kept + held out +
 dropped + quarantined + superseded for every task of every version; every batch was consumed exactly once on the
-champion's line, every attempt has one end in the ledger and at most one verdict; verdicts, counts and weights equal, bit
-for bit, those of a workspace that took the same deliveries with nothing in the way; nothing is left RUNNING in Prefect or
-MLflow, and `perennial down` leaves no process.
+champion's line, every attempt has one end in the ledger and at most one verdict; verdicts, counts and weights equal,
+bit for bit, those of a workspace that took the same deliveries with nothing in the way; nothing is left RUNNING in
+Prefect or MLflow, and `perennial down` leaves no process.
 
 **How to read it.** *Recovered* is the time from the end of the fault to the last verdict that it delayed, the refresh
 itself included; 0 where the case had to see that verdict while the fault lasted. *By itself* means that nobody did

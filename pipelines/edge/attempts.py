@@ -133,7 +133,13 @@ class Running:
         return self.stop_file.exists()
 
     def show(self, stage: str, done: int, total: int, what: str) -> None:
-        """Pass progress on; a stage that begins is written down."""
+        """Pass progress on; a stage that begins is written down, unless a person wants this refresh to end.
+
+        Raises:
+            KeyboardInterrupt: `perennial stop` was called; a signal that came at the end of training is not enough.
+        """
+        if total == 0 and self._facts and self.asked_to_stop:
+            raise KeyboardInterrupt("stopped by hand")
         if total == 0:
             self.stage, self.what = stage, what
             self._write()

@@ -4,6 +4,7 @@ The ledger says what happened, and in lines called `told` who was told of it. Wh
 by the next call, later and later; a channel that is added later is not told of what was before it.
 """
 
+import contextvars
 import fcntl
 import logging
 import os
@@ -185,7 +186,8 @@ def _within(seconds: float, work: Callable[[], None]) -> str:
         except Exception as error:  # noqa: BLE001 - whatever it is, the refresh goes on; its class is written down
             ended[0] = type(error).__name__
 
-    thread = threading.Thread(target=run, daemon=True)
+    settings = contextvars.copy_context()  # Prefect keeps its settings there, and a new thread has none
+    thread = threading.Thread(target=settings.run, args=[run], daemon=True)
     thread.start()
     thread.join(seconds)
     return ended[0]

@@ -93,6 +93,19 @@ class Summary(Frozen):
     seconds: float
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, manifest: Manifest, path: Path, archive: Path, started: float, notes: Iterable[str]) -> "Summary":
+        """What was done to a path with an archive, since a moment of the monotonic clock."""
+        return cls(
+            path=str(path),
+            workspace=manifest.workspace,
+            files=len(manifest.files),
+            bytes=sum(stored.bytes for stored in manifest.files.values()),
+            archive_bytes=archive.stat().st_size,
+            seconds=round(time.monotonic() - started, 1),
+            notes=tuple(notes),
+        )
+
 
 def backup(
     home: Home, target: Path, *, wait: float = 0.0, prefect: bool = False, progress: Progress | None = None
@@ -119,15 +132,7 @@ def backup(
             partial.rename(target)
         finally:
             partial.unlink(missing_ok=True)
-    return Summary(
-        path=str(target),
-        workspace=manifest.workspace,
-        files=len(manifest.files),
-        bytes=sum(stored.bytes for stored in manifest.files.values()),
-        archive_bytes=target.stat().st_size,
-        seconds=round(time.monotonic() - started, 1),
-        notes=manifest.notes,
-    )
+    return Summary.of(manifest, target, target, started, manifest.notes)
 
 
 def _write(home: Home, file: BinaryIO, scratch: Path, prefect: bool, progress: Progress) -> Manifest:

@@ -50,15 +50,7 @@ def restore(archive: Path, folder: Path, progress: Progress | None = None) -> Su
     except BaseException:
         shutil.rmtree(made[-1] if made else staging, ignore_errors=True)
         raise
-    return Summary(
-        path=str(folder),
-        workspace=manifest.workspace,
-        files=len(manifest.files),
-        bytes=sum(stored.bytes for stored in manifest.files.values()),
-        archive_bytes=archive.stat().st_size,
-        seconds=round(time.monotonic() - started, 1),
-        notes=tuple(notes),
-    )
+    return Summary.of(manifest, folder, archive, started, notes)
 
 
 def _unpack(archive: Path, staging: Path, progress: Progress) -> Manifest:

@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.chaos.faults import Case, stopped
 from benchmarks.chaos.world import World, until
 from pipelines.edge import versioning
 from pipelines.service.addresses import service
+from pipelines.service.watcher import event
 
 MINUTE = 60.0
 
@@ -131,14 +130,8 @@ def _send(world: World, events: list[dict[str, Any]]) -> None:
 
 
 def _event(name: str, resource: str, number: int = 0) -> dict[str, Any]:
-    return {
-        "event": name,
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name} {resource} {number} {time.time() if number else ''}")),
-        "occurred": datetime.now(UTC).isoformat(),
-        "resource": {"prefect.resource.id": resource},
-        "related": [],
-        "payload": {},
-    }
+    """An event as the watcher sends it; a numbered one is like no other."""
+    return event(name, resource, {}, identity=f"{resource} {number} {time.time() if number else ''}")
 
 
 def _flood(world: World, _: random.Random) -> str:

@@ -46,8 +46,7 @@ def test_files_that_lie_together_land_as_one_batch_under_their_paths(home: Home)
     put(home.root, "inbox/sub/deep/b.txt", "two")
     found = scan(home)
     assert landed(home) == [{"a.txt": "one", "sub/deep/b.txt": "two"}]
-    assert found.batch
-    assert (found.num_files, found.num_bytes, found.news, found.problem) == (2, 6, True, "")
+    assert (bool(found.batch), found.num_files, found.num_bytes, found.news, found.problem) == (True, 2, 6, True, "")
 
 
 def test_a_file_lands_once_and_a_changed_one_again_alone(home: Home) -> None:

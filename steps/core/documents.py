@@ -10,18 +10,26 @@ from steps.core.artifacts import Frozen
 from steps.core.shards import read_lines
 
 
+class Message(Frozen):
+    """One turn of a labelled record."""
+
+    role: str = Field(description="system, user, assistant, tool; or prompt and completion")
+    content: str
+
+
 class Document(Frozen):
     """One document of a task."""
 
     key: str = Field(description="source plus address, object or path; stays when the content changes")
     content_hash: str = Field(description="SHA-256 of the text, in hexadecimal")
-    text: str
+    text: str = Field(description="what rules judge; of a labelled record its messages, joined by blank lines")
     task: str
     source: str
     language: str
     time: str = Field(description="ISO 8601: of the source, or else of the batch")
     licence: str
     batch: str
+    messages: tuple[Message, ...] | None = Field(None, description="the turns of a labelled record; none: plain text")
 
 
 class Item(Frozen):

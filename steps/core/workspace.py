@@ -1,9 +1,10 @@
 """Where a step reads and writes, and how it tells of its progress."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +15,10 @@ def _silent(step: int, metrics: Mapping[str, float]) -> None:
 
 def _no_progress(done: int, total: int, what: str) -> None:
     logger.debug("%s: %d of %d", what, done, total)
+
+
+def _one_by_one(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+    return map(function, jobs)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Workspace:
     device: str = "cpu"
     report: Callable[[int, Mapping[str, float]], None] = field(default=_silent)  # metrics at a training step
     progress: Callable[[int, int, str], None] = field(default=_no_progress)  # done, total, what is counted
+    map: Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]] = field(default=_one_by_one)
+    # runs a module's function on jobs that pickle can carry, anywhere that sees these files; results in their order
 
     def at(self, relative: str) -> Path:
         """The absolute path of an artifact's folder or file.

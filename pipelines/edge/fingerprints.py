@@ -25,6 +25,9 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "scipy": "scipy",
     "pandas": "pandas",
     "great_expectations": "great_expectations",
+    "yaml": "PyYAML",
+    "pyflakes": "pyflakes",
+    "numba": "numba",
 }
 
 

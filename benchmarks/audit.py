@@ -36,6 +36,7 @@ EXPLAINED = {  # read by hand: why we may build on it
     "huey": "MIT, by the LICENSE in the package (MLflow's job queue, which perennial turns off)",
     "psycopg2-binary": "LGPL with exceptions; used as it is, as a library, on a team's servers only",
     "pygit2": "GPLv2 with an exception for linking, which covers every program that uses it (through DVC)",
+    "python-stdnum": "LGPL-2.1; used as it is, as a library",
     "skops": "MIT, by the LICENSE in the package (through MLflow)",
 }
 CUDA = "NVIDIA's CUDA libraries: not open, may be redistributed; only with a build of torch for GPUs"

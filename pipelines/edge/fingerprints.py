@@ -28,6 +28,10 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "yaml": "PyYAML",
     "pyflakes": "pyflakes",
     "numba": "numba",
+    "ftfy": "ftfy",
+    "stdnum": "python-stdnum",
+    "fasttext": "fasttext-predict",
+    "presidio_analyzer": "presidio-analyzer",
 }
 
 

@@ -1,0 +1,146 @@
+"""Where a 64-bit value lies: sorted tables behind filters, made to be mapped from a file and searched in batches.
+
+Each column of an array becomes a table: its values in order, and the row of each. A filter of two bytes for each value
+says for about 199 of 200 values that a table lacks that it lacks them, in one read of a word that the cache holds; so
+looking up in many small tables costs little more than in one large table.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+import numba
+import numpy as np
+
+VALUES_PER_WORD = 4  # of a filter: 64 bits for four values, four bits set by each
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_ONE, _SIX_BITS, _HALF = np.uint64(1), np.uint64(63), np.uint64(32)
+_SHIFTS = (np.uint64(0), np.uint64(6), np.uint64(12), np.uint64(18))
+
+
+def fingerprints(values: Iterable[str]) -> np.ndarray:
+    """128 bits of each string, uint64 [N, 2], the same on every machine; no word is 0.
+
+    Nobody can make two strings of one fingerprint (BLAKE2b).
+    """
+    digests = b"".join(hashlib.blake2b(_bytes(value), digest_size=16).digest() for value in values)
+    words = np.frombuffer(digests, dtype="<u8").astype(np.uint64).reshape(-1, 2)
+    return np.maximum(words, np.uint64(1))
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """T tables, one after the other; table t lies at `starts[t]:starts[t + 1]`, its filter likewise."""
+
+    values: np.ndarray  # uint64 [M], in order within each table
+    rows: np.ndarray  # uint32 [M]; in order where values are equal
+    starts: np.ndarray  # int64 [T + 1]
+    filters: np.ndarray  # uint64 [W]
+    filter_starts: np.ndarray  # int64 [T + 1]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as they are written."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Tables":
+        """The tables over arrays that were read."""
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    def find(self, queries: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every match of `queries`, uint64 [K, Q], row k against table `first + k`: the query's column, and the row.
+
+        A query of 0 matches nothing. Both are int64 [matches], in no order that means anything.
+        """
+        assert first + len(queries) < len(self.starts), "one table for each row of queries"
+        found: tuple[np.ndarray, np.ndarray] = _find(*self.arrays().values(), first, np.ascontiguousarray(queries))
+        return found
+
+    def columns(self, first: int, num_rows: int) -> np.ndarray:
+        """The tables from `first` on as the columns that they were made of, uint64 [num_rows, tables]."""
+        found = np.zeros((num_rows, len(self.starts) - 1 - first), dtype=np.uint64)
+        for column in range(found.shape[1]):
+            begin, end = self.starts[first + column : first + column + 2]
+            found[self.rows[begin:end], column] = self.values[begin:end]
+        return found
+
+
+def build_tables(columns: np.ndarray) -> Tables:
+    """Tables of the columns of an array, uint64 [rows, tables]; 0 is no value."""
+    num_tables = columns.shape[1]
+    assert len(columns) < 2**32, "rows are counted in 32 bits"
+    values, rows = [], []
+    for table in range(num_tables):
+        column = np.ascontiguousarray(columns[:, table])
+        own = np.flatnonzero(column)
+        order = own[np.argsort(column[own], kind="stable")]
+        rows.append(order.astype(np.uint32))
+        values.append(column[order])
+    sizes = np.array([len(own) for own in values], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    filter_starts = np.concatenate([[0], np.cumsum(-(-sizes // VALUES_PER_WORD))]).astype(np.int64)
+    joined = np.concatenate([np.zeros(0, dtype=np.uint64), *values])
+    filters = _fill(joined, starts, filter_starts)
+    return Tables(joined, np.concatenate([np.zeros(0, dtype=np.uint32), *rows]), starts, filters, filter_starts)
+
+
+@numba.njit(cache=True, nogil=True)
+def _place(value, num_words):  # type: ignore[no-untyped-def]
+    """The word of a filter that a value belongs to, and its bits there."""
+    mixed = value * _SPREAD
+    mixed = (mixed ^ (mixed >> _HALF)) * _SPREAD
+    mixed ^= mixed >> _HALF
+    bits = np.uint64(0)
+    for shift in _SHIFTS:
+        bits |= _ONE << ((mixed >> shift) & _SIX_BITS)
+    return np.int64(((mixed >> _HALF) * np.uint64(num_words)) >> _HALF), bits
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(values, starts, filter_starts):  # type: ignore[no-untyped-def]
+    filters = np.zeros(filter_starts[-1], dtype=np.uint64)
+    for table in range(len(starts) - 1):
+        base = filter_starts[table]
+        num_words = filter_starts[table + 1] - base
+        for place in range(starts[table], starts[table + 1]):
+            word, bits = _place(values[place], num_words)
+            filters[base + word] |= bits
+    return filters
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(values, rows, starts, filters, filter_starts, first, queries):  # type: ignore[no-untyped-def]
+    found = np.empty((2, 64), dtype=np.int64)
+    count = 0
+    for column in range(queries.shape[0]):
+        begin, end = starts[first + column], starts[first + column + 1]
+        base = filter_starts[first + column]
+        num_words = filter_starts[first + column + 1] - base
+        if num_words == 0:
+            continue
+        for query in range(queries.shape[1]):
+            value = queries[column, query]
+            word, bits = _place(value, num_words)
+            if value == 0 or filters[base + word] & bits != bits:
+                continue
+            low, high = begin, end
+            while low < high:
+                middle = (low + high) // 2
+                if values[middle] < value:
+                    low = middle + 1
+                else:
+                    high = middle
+            while low < end and values[low] == value:
+                if count == found.shape[1]:
+                    larger = np.empty((2, 2 * count), dtype=np.int64)
+                    larger[:, :count] = found
+                    found = larger
+                found[0, count] = query
+                found[1, count] = rows[low]
+                count += 1
+                low += 1
+    return found[0, :count], found[1, :count]

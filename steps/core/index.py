@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steps.core.lookup import Tables, build_tables, fingerprints
+from steps.core.lookup import Queries, Tables, build_tables, fingerprints
 from steps.core.shards import canonical_json, read_lines, write_atomic, write_lines
 from steps.core.state import Entry
 
@@ -76,9 +76,10 @@ class OpenIndex:
     def owners(self, content_hashes: Sequence[str], without: Collection[str] = ()) -> list[str | None]:
         """The key of the oldest current document with each content; keys in `without` count as removed."""
         wanted = fingerprints(content_hashes)
+        values = Queries.of(wanted[None, :, 0])
         queries, places = [], []
         for number, part in enumerate(self._parts):
-            query, row = part.tables.find(wanted[None, :, 0], CONTENTS)
+            query, row = part.tables.find(values, CONTENTS)
             same = part.prints[row, 3] == wanted[query, 1]
             queries.append(query[same])
             places.append(_place(number, row[same]))
@@ -92,14 +93,13 @@ class OpenIndex:
         Raises:
             ValueError: a segment was made with another number of bands.
         """
-        columns = np.ascontiguousarray(bands.T)
+        num_bands = bands.shape[1]
+        values, none = Queries.of(bands.T), Queries.of(np.zeros((0, len(bands)), dtype=np.uint64))
         queries, places = [], []
         for number, part in enumerate(self._parts):
-            if part.num_bands not in {0, len(columns)}:
-                raise ValueError(
-                    f"{part.folder}: wanted {len(columns)} bands, found {part.num_bands}; rebuild the index"
-                )
-            query, row = part.tables.find(columns[: part.num_bands], BANDS)
+            if part.num_bands not in {0, num_bands}:
+                raise ValueError(f"{part.folder}: wanted {num_bands} bands, found {part.num_bands}; rebuild the index")
+            query, row = part.tables.find(values if part.num_bands else none, BANDS)
             queries.append(query)
             places.append(_place(number, row))
         return self._oldest(len(bands), queries, places, without)
@@ -124,7 +124,7 @@ class OpenIndex:
         open_ = np.arange(len(wanted))
         for number in reversed(range(len(self._parts))):
             part = self._parts[number]
-            query, row = part.tables.find(wanted[None, open_, 0], KEYS)
+            query, row = part.tables.find(Queries.of(wanted[None, open_, 0]), KEYS)
             same = part.prints[row, 1] == wanted[open_[query], 1]
             if same.any():
                 last = np.full(len(open_), -1)

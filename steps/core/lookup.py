@@ -8,6 +8,7 @@ looking up in many small tables costs little more than in one large table.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -32,6 +33,20 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
+class Queries(NamedTuple):
+    """What is looked for in many tables, with its place in their filters: uint64 [K, Q], 0 is not looked for."""
+
+    values: np.ndarray
+    places: np.ndarray
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Queries":
+        """Values, uint64 [K, Q], made ready."""
+        values = np.ascontiguousarray(values)
+        return cls(values, *_mixed(values))
+
+
 @dataclass(frozen=True)
 class Tables:
     """T tables, one after the other; table t lies at `starts[t]:starts[t + 1]`, its filter likewise."""
@@ -51,13 +66,14 @@ class Tables:
         """The tables over arrays that were read."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
-    def find(self, queries: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """Every match of `queries`, uint64 [K, Q], row k against table `first + k`: the query's column, and the row.
+    def find(self, queries: "Queries", first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every match of the queries, their row k against table `first + k`: the query's column, and the row.
 
-        A query of 0 matches nothing. Both are int64 [matches], in no order that means anything.
+        Both are int64 [matches], in no order that means anything.
         """
-        assert first + len(queries) < len(self.starts), "one table for each row of queries"
-        found: tuple[np.ndarray, np.ndarray] = _find(*self.arrays().values(), first, np.ascontiguousarray(queries))
+        assert first + len(queries.values) < len(self.starts), "one table for each row of queries"
+        parts = (queries.values, queries.places, queries.bits)
+        found: tuple[np.ndarray, np.ndarray] = _find(*self.arrays().values(), first, *parts)
         return found
 
     def columns(self, first: int, num_rows: int) -> np.ndarray:
@@ -84,49 +100,55 @@ def build_tables(columns: np.ndarray) -> Tables:
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     filter_starts = np.concatenate([[0], np.cumsum(-(-sizes // VALUES_PER_WORD))]).astype(np.int64)
     joined = np.concatenate([np.zeros(0, dtype=np.uint64), *values])
-    filters = _fill(joined, starts, filter_starts)
+    filters = _fill(starts, filter_starts, *_mixed(joined[None]))
     return Tables(joined, np.concatenate([np.zeros(0, dtype=np.uint32), *rows]), starts, filters, filter_starts)
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(value, num_words):  # type: ignore[no-untyped-def]
-    """The word of a filter that a value belongs to, and its bits there."""
-    mixed = value * _SPREAD
-    mixed = (mixed ^ (mixed >> _HALF)) * _SPREAD
-    mixed ^= mixed >> _HALF
-    bits = np.uint64(0)
-    for shift in _SHIFTS:
-        bits |= _ONE << ((mixed >> shift) & _SIX_BITS)
-    return np.int64(((mixed >> _HALF) * np.uint64(num_words)) >> _HALF), bits
+def _mixed(values):  # type: ignore[no-untyped-def]
+    """Of each value its place in a filter, of 2**32, and its bits there."""
+    places, bits = np.empty_like(values), np.empty_like(values)
+    for k in range(values.shape[0]):
+        for q in range(values.shape[1]):
+            mixed = values[k, q] * _SPREAD
+            mixed = (mixed ^ (mixed >> _HALF)) * _SPREAD
+            mixed ^= mixed >> _HALF
+            places[k, q] = mixed >> _HALF
+            own = np.uint64(0)
+            for shift in _SHIFTS:
+                own |= _ONE << ((mixed >> shift) & _SIX_BITS)
+            bits[k, q] = own
+    return places, bits
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(values, starts, filter_starts):  # type: ignore[no-untyped-def]
+def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
     filters = np.zeros(filter_starts[-1], dtype=np.uint64)
     for table in range(len(starts) - 1):
         base = filter_starts[table]
-        num_words = filter_starts[table + 1] - base
-        for place in range(starts[table], starts[table + 1]):
-            word, bits = _place(values[place], num_words)
-            filters[base + word] |= bits
+        num_words = np.uint64(filter_starts[table + 1] - base)
+        for at in range(starts[table], starts[table + 1]):
+            filters[base + np.int64((places[0, at] * num_words) >> _HALF)] |= bits[0, at]
     return filters
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(values, rows, starts, filters, filter_starts, first, queries):  # type: ignore[no-untyped-def]
+def _find(values, rows, starts, filters, filter_starts, first, wanted, places, bits):  # type: ignore[no-untyped-def]
+    passed = np.empty(wanted.shape[1], dtype=np.int64)
     found = np.empty((2, 64), dtype=np.int64)
     count = 0
-    for column in range(queries.shape[0]):
+    for column in range(wanted.shape[0]):
         begin, end = starts[first + column], starts[first + column + 1]
-        base = filter_starts[first + column]
-        num_words = filter_starts[first + column + 1] - base
-        if num_words == 0:
+        words = filters[filter_starts[first + column] : filter_starts[first + column + 1]]
+        if begin == end:
             continue
-        for query in range(queries.shape[1]):
-            value = queries[column, query]
-            word, bits = _place(value, num_words)
-            if value == 0 or filters[base + word] & bits != bits:
-                continue
+        num_words, num_passed = np.uint64(len(words)), 0
+        for query in range(wanted.shape[1]):
+            own = bits[column, query]
+            passed[num_passed] = query  # without a branch: a processor cannot guess what passes
+            num_passed += words[(places[column, query] * num_words) >> _HALF] & own == own
+        for query in passed[:num_passed]:
+            value = wanted[column, query]
             low, high = begin, end
             while low < high:
                 middle = (low + high) // 2
@@ -134,7 +156,7 @@ def _find(values, rows, starts, filters, filter_starts, first, queries):  # type
                     low = middle + 1
                 else:
                     high = middle
-            while low < end and values[low] == value:
+            while value != 0 and low < end and values[low] == value:
                 if count == found.shape[1]:
                     larger = np.empty((2, 2 * count), dtype=np.int64)
                     larger[:, :count] = found

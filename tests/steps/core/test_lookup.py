@@ -1,6 +1,10 @@
 import numpy as np
 
-from steps.core.lookup import build_tables, fingerprints
+from steps.core.lookup import Queries, build_tables, fingerprints
+
+
+def queries(*rows: list[int]) -> Queries:
+    return Queries.of(np.array(rows, dtype=np.uint64))
 
 
 def test_a_fingerprint_is_the_same_on_every_machine() -> None:
@@ -17,15 +21,15 @@ def test_half_a_letter_has_a_fingerprint_too() -> None:
 
 def test_a_value_is_found_in_every_row_of_its_own_column_only() -> None:
     tables = build_tables(np.array([[5, 1], [7, 5], [5, 0]], dtype=np.uint64))
-    query, row = tables.find(np.array([[9, 5]], dtype=np.uint64), first=0)
+    query, row = tables.find(queries([9, 5]), first=0)
     assert sorted(zip(query.tolist(), row.tolist(), strict=True)) == [(1, 0), (1, 2)]
-    query, row = tables.find(np.array([[5, 0]], dtype=np.uint64), first=1)
+    query, row = tables.find(queries([5, 0]), first=1)
     assert (query.tolist(), row.tolist()) == ([0], [1])
 
 
 def test_zero_is_no_value() -> None:
     tables = build_tables(np.zeros((3, 2), dtype=np.uint64))
-    assert tables.find(np.zeros((2, 4), dtype=np.uint64), first=0)[0].tolist() == []
+    assert tables.find(queries([0, 0], [0, 0]), first=0)[0].tolist() == []
 
 
 def test_the_columns_come_back() -> None:
@@ -37,6 +41,6 @@ def test_a_filter_lets_through_few_values_that_are_not_there_and_all_that_are() 
     rng = np.random.default_rng(5)
     there, others = (rng.integers(1, 2**64, size=(20_000, 1), dtype=np.uint64) for _ in range(2))
     tables = build_tables(there)
-    query, row = tables.find(there.T, first=0)
+    query, row = tables.find(Queries.of(there.T), first=0)
     assert query.tolist() == row.tolist() == list(range(20_000))
-    assert len(tables.find(others.T, first=0)[0]) == 0
+    assert len(tables.find(Queries.of(others.T), first=0)[0]) == 0

@@ -1,9 +1,11 @@
 """Readers: what is one record of a landed file, and which bytes are none.
 
 A reader streams: it yields, in the order of the file, a `Record` for what it could read and a `Rejected` for what
-it could not. It raises nothing for the content of a file: damage costs the damaged record, never its neighbours.
+it could not. It raises nothing for the content of a file: damage costs the damaged record, never its neighbours, and
+no content takes more time or memory than the knobs allow.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,30 @@ from pydantic import Field
 
 from steps.core.method import Method
 
-SUFFIXES = {".jsonl": "jsonl", ".json": "jsonl", ".txt": "text", ".md": "text"}
+SUFFIXES = {
+    **dict.fromkeys((".jsonl", ".json", ".ndjson"), "jsonl"),
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **dict.fromkeys((".md", ".markdown"), "markdown"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
+    **dict.fromkeys((".arrow", ".feather"), "datasets"),
+    ".parquet": "parquet",
+    ".pdf": "pdf",
+    ".rst": "rst",
+    ".txt": "text",
+}
+PACKED = (".gz", ".zst", ".bz2", ".xz")
+MAGIC = (
+    (re.compile(rb"PAR1"), "parquet"),
+    (re.compile(rb"ARROW1|\xff\xff\xff\xff"), "datasets"),
+    (re.compile(rb"%PDF-"), "pdf"),
+    (re.compile(rb"\s*\{"), "jsonl"),
+    (re.compile(rb"\s*<(!doctype\s+html|html[\s>])", re.IGNORECASE), "html"),
+)
+SIDECARS = {  # what `save_to_disk` writes beside its .arrow files: they describe records, and hold none
+    "dataset_info.json": b'"features"',
+    "state.json": b'"_data_files"',
+    "dataset_dict.json": b'"splits"',
+}
 EXCERPT_CHARACTERS = 120
 
 
@@ -28,6 +53,7 @@ class Record:
     language: str | None = None
     time: str | None = None
     licence: str | None = None
+    messages: tuple[tuple[str, str], ...] | None = None  # of a labelled record: role and content of each turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +66,12 @@ class Rejected:
 
 
 class Reader(Method):
-    """Turns one landed file, gzip or not, into records."""
+    """Turns one landed file, compressed or not, into records."""
 
     max_line_bytes: int = Field(16 * 2**20, ge=1024, description="bytes of the longest record that is held in memory")
+    max_expansion: int = Field(
+        250, ge=1, description="bytes that one compressed byte may become, beyond the first 64 MiB of a file"
+    )
 
     @abstractmethod
     def read(self, file: Path, name: str) -> Iterator[Record | Rejected]:
@@ -54,12 +83,18 @@ class Reader(Method):
 
 
 def reader_for(name: str, head: bytes) -> str:
-    """The reader's name for a file: by its suffix, else by the first byte that is no space (`head` is unzipped)."""
-    stem = name.lower().removesuffix(".gz")
+    """The reader's name for a file: by its suffix, else by how it begins (`head` is unpacked), else `text`."""
+    stem = name.lower()
+    for packed in PACKED:
+        stem = stem.removesuffix(packed)
+    sidecar = SIDECARS.get(stem.rpartition("/")[2])
+    if sidecar and sidecar in head:
+        return "datasets"
     for suffix, reader in SUFFIXES.items():
         if stem.endswith(suffix):
             return reader
-    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else "text"
+    begin = head.removeprefix(b"\xef\xbb\xbf")
+    return next((reader for magic, reader in MAGIC if magic.match(begin)), "text")
 
 
 def excerpt(raw: bytes | str) -> str:

@@ -1,21 +1,13 @@
-"""Bytes of a landed file, unzipped and cut into lines, with bounded memory."""
+"""What readers share: the lines of a file, or all of it, with bounded memory."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK_BYTES = 2**18
-GZIP_MAGIC = b"\x1f\x8b"
-GZIP_ONLY = 31  # zlib's wbits for a gzip header and trailer
+from steps.methods.reader import Reader, Record, Rejected, excerpt
+from steps.methods.reader._unpack import DamagedError, chunks
 
-
-class DamagedError(Exception):
-    """The rest of a compressed file cannot be read; `reason` is its code."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,53 +19,19 @@ class Line:
     problem: str = ""
 
 
-def chunks(file: Path) -> Iterator[bytes]:
-    """The bytes of a file, unzipped if it begins like gzip; every byte before the damage is yielded first.
-
-    Raises:
-        DamagedError: the compressed stream ends early or is corrupt.
-        OSError: the file cannot be read.
-    """
-    with file.open("rb") as stream:
-        raw = stream.read(CHUNK_BYTES)
-        if not raw.startswith(GZIP_MAGIC):
-            while raw:
-                yield raw
-                raw = stream.read(CHUNK_BYTES)
-            return
-        member = zlib.decompressobj(GZIP_ONLY)
-        while True:
-            if member.eof:  # another member may follow; zero bytes are padding
-                raw = (member.unused_data + raw).lstrip(b"\0")
-                member = zlib.decompressobj(GZIP_ONLY)
-                raw = raw or stream.read(CHUNK_BYTES).lstrip(b"\0")
-                if not raw:
-                    return
-            raw = raw or stream.read(CHUNK_BYTES)
-            if not raw:
-                raise DamagedError("truncated-gzip")
-            try:
-                plain = member.decompress(raw, CHUNK_BYTES)
-            except zlib.error as error:
-                raise DamagedError("damaged-gzip") from error
-            raw = member.unconsumed_tail
-            if plain:
-                yield plain
-
-
 def head(file: Path) -> bytes:
-    """The first bytes of a file, unzipped; none of a file that is empty or damaged from its first byte on.
+    """The first bytes of a file, unpacked; none of a file that is empty, an archive, or damaged from its first byte on.
 
     Raises:
         OSError: the file cannot be read.
     """
     try:
-        return next(chunks(file), b"")
+        return next(chunks(file, 1), b"")
     except DamagedError:
         return b""
 
 
-def lines(file: Path, max_line_bytes: int) -> Iterator[Line]:
+def lines(file: Path, reader: Reader) -> Iterator[Line]:
     """The lines of a file; no more than `max_line_bytes` and a chunk are ever held.
 
     Raises:
@@ -81,7 +39,7 @@ def lines(file: Path, max_line_bytes: int) -> Iterator[Line]:
     """
     number, held, skipping = 1, bytearray(), False
     try:
-        for chunk in chunks(file):
+        for chunk in chunks(file, reader.max_expansion):
             parts = chunk.split(b"\n")
             for index, part in enumerate(parts):
                 if index:  # a line break lies before this part
@@ -91,7 +49,7 @@ def lines(file: Path, max_line_bytes: int) -> Iterator[Line]:
                     held.clear()
                 if not skipping:
                     held += part
-                    if len(held) > max_line_bytes:
+                    if len(held) > reader.max_line_bytes:
                         yield Line(number, bytes(held[:1024]), "line-too-long")
                         skipping = True
                         held.clear()
@@ -100,3 +58,57 @@ def lines(file: Path, max_line_bytes: int) -> Iterator[Line]:
         return
     if held and not skipping:
         yield Line(number, bytes(held))
+
+
+def whole(file: Path, reader: Reader, *, binary: bool = False) -> bytes | Rejected:
+    """All of a file that is one document, or why it is none; half a document is none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    held = bytearray()
+    try:
+        for chunk in chunks(file, reader.max_expansion):
+            held += chunk
+            if b"\0" in chunk and not binary:
+                return Rejected(1, "binary", excerpt(bytes(held[:1024])))
+            if len(held) > reader.max_line_bytes:
+                return Rejected(1, "file-too-long", excerpt(bytes(held[:1024])))
+    except DamagedError as error:  # what was read would be learned as if the document ended there
+        return Rejected(1, error.reason, excerpt(bytes(held[:1024])))
+    return bytes(held) if held else Rejected(1, "empty-file", "")
+
+
+def whole_text(file: Path, reader: Reader) -> str | Rejected:
+    """All of a file in UTF-8, with or without byte order mark, line breaks as `\\n`; or why it is none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    raw = whole(file, reader)
+    if isinstance(raw, Rejected):
+        return raw
+    raw = raw.removeprefix(BYTE_ORDER_MARK)
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        return Rejected(1 + raw[: error.start].count(b"\n"), "invalid-utf-8", excerpt(raw[error.start :][:1024]))
+
+
+def document(
+    text: str,
+    name: str,
+    reason: str = "empty-text",
+    *,
+    language: str | None = None,
+    time: str | None = None,
+    licence: str | None = None,
+) -> Record | Rejected:
+    """A file's one document under the file's own name; blank: rejected for `reason`."""
+    try:
+        "".join(said for said in (text, language, time, licence) if said).encode()
+    except UnicodeEncodeError:
+        return Rejected(1, "lone-surrogate", excerpt(text))
+    if not text.strip():
+        return Rejected(1, reason, "")
+    return Record(line=1, text=text, key=name, language=language, time=time, licence=licence)

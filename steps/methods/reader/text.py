@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from steps.core.method import Cite
-from steps.methods.reader import Reader, Record, Rejected, excerpt
-from steps.methods.reader._shared import DamagedError, chunks
+from steps.methods.reader import Reader, Record, Rejected
+from steps.methods.reader._shared import document, whole_text
 
 
 class Text(Reader):
@@ -26,25 +26,5 @@ class Text(Reader):
         Raises:
             OSError: the file cannot be read.
         """
-        held, damage = bytearray(), ""
-        try:
-            for chunk in chunks(file):
-                held += chunk
-                if b"\0" in chunk or len(held) > self.max_line_bytes:
-                    yield Rejected(1, "binary" if b"\0" in chunk else "file-too-long", excerpt(bytes(held[:1024])))
-                    return
-        except DamagedError as error:
-            damage = error.reason
-        raw = bytes(held).removeprefix(b"\xef\xbb\xbf")
-        if damage:  # what was read would be learned as if the document ended there
-            yield Rejected(1, damage, excerpt(raw))
-            return
-        try:
-            text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        except UnicodeDecodeError as error:
-            yield Rejected(1 + raw[: error.start].count(b"\n"), "invalid-utf-8", excerpt(raw[error.start :][:1024]))
-            return
-        if text.strip():
-            yield Record(line=1, text=text, key=name)
-        else:
-            yield Rejected(1, "empty-text" if raw else "empty-file", "")
+        text = whole_text(file, self)
+        yield text if isinstance(text, Rejected) else document(text, name)

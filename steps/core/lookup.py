@@ -1,8 +1,8 @@
 """Where a 64-bit value lies: sorted tables behind filters, made to be mapped from a file and searched in batches.
 
-Each column of an array becomes a table: its values in order, and the row of each. A filter of under three bytes for each value
-says of 399 in 400 values that a table lacks that it lacks them, in one read of a word that the cache holds; so
-looking up in many small tables costs little more than in one large table.
+Each column of an array becomes a table: its values in order, and the row of each. A filter of under three bytes for
+each value says of 399 in 400 values that a table lacks that it lacks them, in one read of a word that the cache holds;
+so looking up in many small tables costs little more than in one large table.
 """
 
 import hashlib

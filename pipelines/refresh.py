@@ -26,7 +26,10 @@ def refresh(do: Session) -> Outcome:
         return do.unchanged(parent)
     corpus = {task: do(ingest, recipe.ingest, batches) for task, batches in landed.items()}
     holdout = do(split, recipe.split, corpus, parent.holdout)  # two disjoint parts: validation, gate
-    kept = do(clean, recipe.clean, corpus, holdout, parent.index)
+    kept = do(clean, recipe.clean, corpus, holdout, parent.index, parent.buffer, parent.model)
+    if not kept.trains:
+        return do.unchanged(parent)  # the batches of every task to train on are held
+    holdout = kept.holdout
     chosen = do(select, recipe.select, kept, parent.model)
     shares = do(plan, recipe.plan, chosen, parent.buffer)
     training_set = do(mix, recipe.mix, chosen, parent.buffer, parent.model, shares)

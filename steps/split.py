@@ -1,32 +1,29 @@
 """Split: what is held out, in two disjoint parts."""
 
 import hashlib
+import heapq
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, zip_longest
+from typing import Any
 
+import numpy as np
+import orjson
 from pydantic import Field, model_validator
 
-from steps.core.artifacts import Corpus, Frozen, GateItems, Holdout, HoldoutState, TaskFacts, Validation
-from steps.core.documents import Document, Item, read_documents
-from steps.core.shards import digest_of, write_lines
-from steps.core.state import (
-    HeldDocument,
-    HeldOut,
-    Part,
-    current_holdout,
-    describe_segment,
-    digest_of_folder,
-    digest_of_segments,
-    newest_records,
-    without,
-)
-from steps.core.text import near_duplicates, passages
+from steps.core.artifacts import Corpus, Frozen, Holdout, HoldoutState, TaskFacts
+from steps.core.documents import document_of, row_of
+from steps.core.holdouts import PARTS, SALT, Items, cut_items, describe, held_folders, order_of, write_items
+from steps.core.index import IndexRow
+from steps.core.minhash import clusters
+from steps.core.records import FREE, HELD, SUPERSEDED, newest
+from steps.core.scan import Scan, scan_all, withdrawn, write_held
+from steps.core.shards import write_array, write_lines
+from steps.core.state import HeldDocument, HeldOut, Part, current_items, without
 from steps.core.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-SALT = "perennial/split/1"  # fixed, never the seed: a key stays on its side
+CANDIDATES = 8  # documents looked at for each item that is wanted
 
 
 class SplitConfig(Frozen):
@@ -40,9 +37,6 @@ class SplitConfig(Frozen):
     fresh_items: int = Field(100, ge=0, description="items of a train task's fresh set, at most")
     min_fresh_items: int = Field(100, ge=0, description="items under which a fresh set is pooled with the anchor set")
     validation_items: int = Field(24, ge=0, description="items of a task's validation set, at most; frozen once full")
-    similarity: float = Field(
-        0.8, gt=0, le=1, description="Jaccard similarity of 5-word runs from which documents are near-duplicates"
-    )
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "SplitConfig":
@@ -60,76 +54,40 @@ class SplitConfig(Frozen):
 
 
 def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus], old: HoldoutState) -> Holdout:
-    """Hold out documents by the hash of their key, near-duplicates on one side, and cut them into items.
+    """Hold out documents by the hash of their key, near-duplicates of a task on one side, and cut them into items.
 
     Below the stage's folder: `segment/` (what this attempt adds to the state), `gate/<task>/{anchor,fresh}.jsonl` and
-    `validation/<task>/validation.jsonl` (the full sets, for every task seen so far).
+    `validation/<task>/validation.jsonl` (the full sets, for every task seen so far), and `rows/<task>.npy` (which
+    records of this attempt are free, held out or superseded).
 
     Raises:
         ValueError: an artifact lies outside the workspace.
     """
-    before = current_holdout(workspace, old)
-    withdrawn = {key for own in corpus.values() for key in own.withdrawn}
-    gone = sorted(withdrawn & before.parts().keys())
-    held = without(before, set(gone))
-    newest = newest_records(workspace, corpus)
-    write_lines(workspace.path / "segment" / "removed.jsonl", ({"key": key} for key in gone))
-    anchor, fresh, validation = {}, {}, {}
-    held_out, pooled = {}, []
-    for name in sorted(held.anchor.keys() | held.validation.keys() | corpus.keys()):
-        added: list[HeldDocument] = []
+    corpus = {task: own for task, own in corpus.items() if not own.held}
+    held = {part: held_folders(workspace, old, part) for part in PARTS}
+    gone = withdrawn(corpus, held)
+    before = without(current_items(workspace, old), {key for key, _, _ in gone})
+    write_lines(workspace.path / "segment" / "removed.jsonl", ({"key": key, "task": task} for key, task, _ in gone))
+    scans = {task: scan_all(workspace, old, held, own) for task, own in corpus.items()}
+    live = newest({task: scan.fingerprints for task, scan in scans.items()})
+    items, held_out = {}, {}
+    for name in sorted(before.anchor.keys() | before.validation.keys() | corpus.keys()):
+        candidates: list[HeldDocument] = []
+        removed = [(key, part) for key, task, part in gone if task == name]
         if name in corpus:
-            rows = enumerate(read_documents(workspace.at(corpus[name].path)))
-            documents = [document for row, document in rows if newest[document.key][:2] == (name, row)]
-            added, held_out[name] = _hold_out(config, corpus[name].task, documents, held)
-            _write(workspace, f"segment/{name}/documents.jsonl", added)
-            logger.info("%s: held out %d of %d documents", name, held_out[name], len(documents))
-        old_anchor, old_validation = held.anchor.get(name, []), held.validation.get(name, [])
-        gate_items = _items(config, name, added, "gate", old_anchor)
-        room = max(0, config.gate_items - len(old_anchor))
-        anchor[name] = old_anchor + gate_items[:room]
-        new_validation = _items(config, name, added, "validation", old_validation)
-        new_validation = new_validation[: max(0, config.validation_items - len(old_validation))]
-        validation[name] = old_validation + new_validation
-        if name in corpus and corpus[name].num_documents and corpus[name].task.role == "train":
-            surplus = config.fresh_items if old_anchor else 0  # at first the anchor itself is fresh, at no more cost
-            new_fresh = gate_items[room : room + surplus]
-            fresh[name] = new_fresh
-            if len(new_fresh) < config.min_fresh_items:
-                fresh[name] = anchor[name] + new_fresh
-                pooled.append(name)
-            _write(workspace, f"segment/{name}/fresh.jsonl", new_fresh)
-            _write(workspace, f"gate/{name}/fresh.jsonl", fresh[name])
-        _write(workspace, f"segment/{name}/anchor.jsonl", gate_items[:room])
-        _write(workspace, f"segment/{name}/validation.jsonl", new_validation)
-        _write(workspace, f"gate/{name}/anchor.jsonl", anchor[name])
-        _write(workspace, f"validation/{name}/validation.jsonl", validation[name])
-    items = {"anchor": anchor, "fresh": fresh, "validation": validation}
-    return _describe(workspace, old, items, held_out, pooled)
-
-
-def _hold_out(
-    config: SplitConfig, task: TaskFacts, documents: list[Document], held: HeldOut
-) -> tuple[list[HeldDocument], int]:
-    """The documents of a task that are held out and were not yet, and how many are held out in all."""
-    parts = held.parts()
-    known = {(document.key, document.content_hash) for document in held.documents}
-    old = [document for document in held.documents if document.task == task.name]
-    together: list[Document] = [*old, *documents]
-    labels = near_duplicates([document.text for document in together], config.similarity)
-    fixed: dict[int, Part] = {}
-    smallest: dict[int, str] = {}
-    for label, document in zip(labels, together, strict=True):
-        if document.key in parts and fixed.get(label) != "gate":  # what touches both parts is the gate's
-            fixed[label] = parts[document.key]
-        smallest[label] = min(smallest.get(label, document.key), document.key)
-    added, count = [], 0
-    for label, document in zip(labels[len(old) :], documents, strict=True):
-        part = parts.get(document.key) or fixed.get(label) or side_of(config, task, smallest[label])
-        count += part is not None
-        if part is not None and (document.key, document.content_hash) not in known:
-            added.append(HeldDocument(**document.model_dump(), part=part))
-    return added, count
+            parts = _sides(config, corpus[name].task, scans[name], live[name], {key for key, _, _ in gone})
+            held_rows = np.array([part is not None for part in parts], dtype=bool)
+            states = np.where(live[name], np.where(held_rows, HELD, FREE), SUPERSEDED).astype(np.int8)
+            write_array(workspace.path / "rows" / f"{name}.npy", states)
+            held_out[name] = int((states == HELD).sum())
+            candidates = _hold_out(workspace, config, corpus[name], scans[name], parts, removed)
+            logger.info("%s: held out %d of %d documents", name, held_out[name], int(live[name].sum()))
+        elif removed:
+            write_held(workspace.path / "segment", name, [], removed, np.empty((0, 0), dtype=np.uint64))
+        items[name] = _items_of(workspace, config, corpus.get(name), name, candidates, before)
+        write_items(workspace.path, name, items[name])
+    (workspace.path / "rows").mkdir(exist_ok=True)
+    return describe(workspace, workspace.path, old.segments, items, held_out, workspace.path / "rows")
 
 
 def side_of(config: SplitConfig, task: TaskFacts, key: str) -> Part | None:
@@ -143,57 +101,83 @@ def side_of(config: SplitConfig, task: TaskFacts, key: str) -> Part | None:
     return "validation" if share < config.gate_share + config.validation_share else None
 
 
-def _items(config: SplitConfig, task: str, documents: list[HeldDocument], part: Part, old: list[Item]) -> list[Item]:
-    """New items of a part: one of each document in the order of their hashes, then a second of each, and so on."""
-    seen = {item.text for item in old}
-    queues = []
-    own_part = [document for document in documents if document.part == part]
-    for document in sorted(own_part, key=lambda document: digest_of([SALT, document.key])):
-        own = []
-        for text in passages(document.text, config.passage_words, config.min_passage_words):
-            if text not in seen:
-                seen.add(text)
-                name = digest_of([task, document.key, text])[:16]
-                own.append(Item(id=name, task=task, document=document.key, text=text))
-        queues.append(sorted(own, key=lambda item: item.id))
-    rounds: Iterator[Item | None] = chain.from_iterable(zip_longest(*queues))
-    return [item for item in rounds if item is not None]
+def _sides(config: SplitConfig, task: TaskFacts, found: Scan, live: np.ndarray, gone: set[str]) -> list[Part | None]:
+    """The part of every record; near-duplicates lie on one side, that of the smallest key among them."""
+    bands = np.where(live[:, None], found.bands, np.uint64(0))  # superseded records draw nobody to their side
+    labels = clusters(bands).tolist()
+    fixed: dict[int, Part] = {}
+    smallest: dict[int, str] = {}
+    for row in np.flatnonzero(live).tolist():
+        label, key, part = labels[row], found.keys[row], found.parts[row]
+        if part is not None and key not in gone and fixed.get(label) != "gate":
+            fixed[label] = part
+        smallest[label] = min(smallest.get(label, key), key)
+    sides = {label: fixed.get(label) or side_of(config, task, key) for label, key in smallest.items()}
+    parts: list[Part | None] = [None] * len(labels)
+    for row in np.flatnonzero(live).tolist():
+        parts[row] = found.parts[row] if found.by_key[row] and found.keys[row] not in gone else sides[labels[row]]
+    return parts
 
 
-def _write(workspace: Workspace, name: str, rows: Sequence[Item | HeldDocument]) -> None:
-    write_lines(workspace.path / name, (row.model_dump() for row in rows))
-
-
-def _describe(
+def _hold_out(
     workspace: Workspace,
-    old: HoldoutState,
-    items: Mapping[str, Mapping[str, list[Item]]],
-    held_out: dict[str, int],
-    pooled: list[str],
-) -> Holdout:
-    """The artifact over the files that were written."""
-    counts = {name: {task: len(own) for task, own in sets.items()} for name, sets in items.items()}
-    folders = {name: workspace.path / name for name in ("gate", "validation")}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    digests = {name: digest_of_folder(folder) for name, folder in folders.items()}
-    segments = (*old.segments, describe_segment(workspace, workspace.path / "segment"))
-    state = HoldoutState(segments=segments, digest=digest_of_segments(segments))
-    return Holdout(
-        digest=digest_of([digests, state.digest, held_out, pooled]),
-        path=workspace.relative(workspace.path),
-        state=state,
-        validation=Validation(
-            digest=digests["validation"],
-            path=workspace.relative(folders["validation"]),
-            num_items=counts["validation"],
-        ),
-        gate=GateItems(
-            digest=digests["gate"],
-            path=workspace.relative(folders["gate"]),
-            anchor=counts["anchor"],
-            fresh=counts["fresh"],
-            pooled=tuple(pooled),
-        ),
-        held_out=held_out,
-    )
+    config: SplitConfig,
+    corpus: Corpus,
+    found: Scan,
+    parts: list[Part | None],
+    removed: Sequence[tuple[str, Part]],
+) -> list[HeldDocument]:
+    """Write the documents that are newly held out; returns those whose items come first."""
+    rows = [row for row, part in enumerate(parts) if part is not None and not found.known[row]]
+    wanted = CANDIDATES * (config.gate_items + config.fresh_items + config.validation_items)
+    first = set(heapq.nsmallest(wanted, rows, key=lambda row: order_of(found.keys[row])))
+    candidates, index = [], []
+    wanted_rows = iter(rows)
+    following = next(wanted_rows, None)
+    file = workspace.at(corpus.path) / "documents.jsonl"
+
+    def documents() -> Iterator[dict[str, Any]]:
+        nonlocal following
+        with file.open("rb") as lines:
+            for row, line in enumerate(lines):
+                if row != following:
+                    continue
+                following = next(wanted_rows, None)
+                held = document_of({**orjson.loads(line), "part": parts[row]}, HeldDocument)
+                index.append((held.part, IndexRow(held.key, held.task, held.content_hash), row))
+                if row in first:
+                    candidates.append(held)
+                yield row_of(held)
+
+    write_lines(workspace.path / "segment" / corpus.task.name / "documents.jsonl", documents())
+    write_held(workspace.path / "segment", corpus.task.name, index, removed, found.bands)
+    return candidates
+
+
+def _items_of(
+    workspace: Workspace,
+    config: SplitConfig,
+    corpus: Corpus | None,
+    name: str,
+    added: list[HeldDocument],
+    before: HeldOut,
+) -> Items:
+    """The full sets of a task, and in the segment what is new in them."""
+    old_anchor, old_validation = before.anchor.get(name, []), before.validation.get(name, [])
+    words = (config.min_passage_words, config.passage_words)
+    gate_items = cut_items(name, added, "gate", old_anchor, words)
+    room = max(0, config.gate_items - len(old_anchor))
+    anchor = old_anchor + gate_items[:room]
+    new_validation = cut_items(name, added, "validation", old_validation, words)
+    new_validation = new_validation[: max(0, config.validation_items - len(old_validation))]
+    segment = workspace.path / "segment" / name
+    fresh, pooled = None, False
+    if corpus and corpus.num_documents and corpus.task.role == "train":
+        surplus = config.fresh_items if old_anchor else 0  # at first the anchor itself is fresh, at no more cost
+        fresh = gate_items[room : room + surplus]
+        write_lines(segment / "fresh.jsonl", (item.model_dump() for item in fresh))
+        if len(fresh) < config.min_fresh_items:
+            fresh, pooled = anchor + fresh, True
+    write_lines(segment / "anchor.jsonl", (item.model_dump() for item in gate_items[:room]))
+    write_lines(segment / "validation.jsonl", (item.model_dump() for item in new_validation))
+    return Items(anchor, old_validation + new_validation, fresh, pooled)

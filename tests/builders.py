@@ -163,8 +163,10 @@ def run_data_stages(
     index = before.index if before else empty(Index)
     buffer = before.buffer if before else empty(Buffer)
     holdout = split(at_stage(workspace, f"{refresh}/split"), splitting, corpus, state)
-    kept = clean(at_stage(workspace, f"{refresh}/clean"), cleaning or CleanConfig(), corpus, holdout, index)
-    chosen = select(at_stage(workspace, f"{refresh}/select"), SelectConfig(), kept, build_model(workspace))
+    model = build_model(workspace)
+    cleaning = cleaning or CleanConfig()
+    kept = clean(at_stage(workspace, f"{refresh}/clean"), cleaning, corpus, holdout, index, buffer, model)
+    chosen = select(at_stage(workspace, f"{refresh}/select"), SelectConfig(), kept, model)
     return Data(holdout, kept, chosen, index=kept.index, state=holdout.state, buffer=buffer)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.edge import data_docs, plots, versioning
+from pipelines.edge.holding import held_tasks, hold
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt
 from pipelines.edge.orchestration import present_run
@@ -77,6 +78,9 @@ def conclude(
         reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
     if kind == "accepted" and do.settings.approval and serving != number:
         kind, reasons = "undecided", (f"awaiting approval: `perennial promote {number}` accepts it", *reasons)
+    aside = held_tasks(do.made)
+    hold(do.home, do.landings, aside)
+    reasons = (*reasons, *(f"{task} is held: {why}" for task, why in aside.items()))
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
     versioning.commit_stages(do.home.root)
     _log(do, outcome, verdict, report, baseline, trained)
@@ -188,7 +192,10 @@ def _version(
     rows = (*parent.history.rows[:-1], verdict.baseline_row, verdict.row)
     references = parent.references if len(parent.references) > 1 else (*parent.references, candidate)
     consumed = dict(parent.consumed)
+    aside = held_tasks(do.made)
     for task, part in do.landings.items():
+        if task in aside:
+            continue
         consumed[task] = (*consumed.get(task, ()), *(batch.name for batch in part.batches))
     identity = [parent.digest, candidate.digest, buffer.digest, index.digest, holdout.digest, consumed]
     return Version(
@@ -236,7 +243,7 @@ def _check_loads_back(do: "Session", folder: Path, report: Report) -> None:
     from steps.core.likelihood import batches, encode, first_context, summed_losses
     from steps.core.models import load_model, load_tokenizer
 
-    config, gate = do.recipe.evaluate, do.made["split"].gate
+    config, gate = do.recipe.evaluate, do.made["clean"].holdout.gate
     evaluated = {row["id"]: row for row in read_lines(do.home.root / report.path / "items.jsonl")}
     per_task = max(1, CHECKED_ITEMS // max(1, len(gate.anchor)))
     items = [
@@ -287,7 +294,7 @@ def _outcome(
 
 def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report) -> list[TaskRow]:
     """The table's lines, tasks in the order of `tasks.yaml`."""
-    kept, holdout, mixed = do.made["clean"], do.made["split"], do.made["mix"]
+    kept, mixed, aside = do.made["clean"], do.made["mix"], held_tasks(do.made)
     changes = {c.task: c for c in verdict.comparisons if c.against == "champion" and c.kind == "non-inferiority"}
     rows = []
     for task, facts in do.tasks.items():
@@ -310,10 +317,11 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
                 achieved_replay=mixed.achieved.get(f"replay/{task}", 0),
                 landed=corpus.num_landed if corpus else 0,
                 kept=kept.kept.get(task, 0),
-                held_out=holdout.held_out.get(task, 0),
+                held_out=kept.holdout.held_out.get(task, 0),
                 dropped=kept.dropped.get(task, {}),
                 quarantined=corpus.quarantined if corpus else {},
                 superseded=kept.superseded.get(task, 0),
+                held=aside.get(task, ""),
             )
         )
     return rows

@@ -31,6 +31,7 @@ class TaskRow(Frozen):
     dropped: dict[str, int] = Field(default_factory=dict)
     quarantined: dict[str, int] = Field(default_factory=dict)
     superseded: int = 0
+    held: str = Field("", description="why its batches are held; its records are then in none of the counts")
 
 
 class Outcome(Frozen):

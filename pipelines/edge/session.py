@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in
+from pipelines.edge.holding import held_tasks, hold
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
@@ -304,10 +305,14 @@ class Session:
             self.tracker.end(status)
 
     def unchanged(self, parent: Version) -> Outcome:
-        """Nothing new has landed: nothing is trained or registered."""
-        reason = "nothing new has landed since the last accepted refresh"
+        """Nothing to train on has landed, or all of it is held: nothing is trained or registered."""
+        aside = held_tasks(self.made)
+        reasons = [f"{task} is held: {why}" for task, why in aside.items()]
+        if aside:
+            hold(self.home, self.landings, aside)
+        reasons = reasons or ["nothing new has landed since the last accepted refresh"]
         seconds = time.monotonic() - self.started
-        return Outcome(kind="unchanged", parent=parent.name, version=parent.name, reasons=(reason,), seconds=seconds)
+        return Outcome(kind="unchanged", parent=parent.name, version=parent.name, reasons=reasons, seconds=seconds)
 
     def conclude(self, *artifacts: Any) -> Outcome:
         """Register the candidate, and promote it if the gate passed it."""

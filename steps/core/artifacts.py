@@ -60,6 +60,7 @@ class Corpus(Artifact):
     num_documents: int
     quarantined: dict[str, int] = Field(description="records set aside, by reason; kept in <path>/quarantine.jsonl")
     withdrawn: tuple[str, ...] = Field((), description="keys withdrawn by the batches")
+    held: str = Field("", description="why these batches are held; empty: they are not")
 
 
 class Segment(Artifact):
@@ -108,6 +109,7 @@ class Holdout(Artifact):
     """What is held out, in two disjoint parts."""
 
     path: str
+    rows: str = Field(description="folder of `<task>.npy`: which records are free, held out or superseded")
     state: HoldoutState
     validation: Validation
     gate: GateItems
@@ -124,6 +126,13 @@ class Kept(Artifact):
     superseded: dict[str, int] = Field(description="records replaced by a later record of this attempt, by task")
     stale: tuple[str, ...] = Field(description="keys superseded or withdrawn: out of the parent's buffer and index")
     index: Index
+    holdout: Holdout = Field(description="that of split, without the tasks that are held")
+    held: dict[str, str] = Field(default_factory=dict, description="task -> why its batches are held")
+
+    @property
+    def trains(self) -> bool:
+        """Whether a task to train on is left."""
+        return any(task.role == "train" for task in self.tasks)
 
 
 class Chosen(Artifact):

@@ -1,8 +1,9 @@
 """Documents and hold-out items: the two kinds of row."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -32,6 +33,9 @@ class Document(Frozen):
     messages: tuple[Message, ...] | None = Field(None, description="the turns of a labelled record; none: plain text")
 
 
+DocumentType = TypeVar("DocumentType", bound=Document)
+
+
 class Item(Frozen):
     """One hold-out item: a document, or a passage of one."""
 
@@ -41,15 +45,32 @@ class Item(Frozen):
     text: str
 
 
+def joined(messages: Sequence[Message]) -> str:
+    """The text of a labelled record: its messages, joined by blank lines."""
+    return "\n\n".join(message.content for message in messages)
+
+
 def content_hash(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def document_of(row: dict[str, Any], kind: type[DocumentType]) -> DocumentType:
+    """A document from a row that we wrote."""
+    if row.get("messages"):
+        row = {**row, "messages": tuple(Message.model_construct(**one) for one in row["messages"])}
+    return kind.model_construct(**row)
+
+
+def row_of(document: Document) -> dict[str, Any]:
+    """A document as a row: what is absent is left out."""
+    return document.model_dump(exclude_none=True)
+
+
 def read_documents(folder: Path) -> Iterator[Document]:
     """The documents of `<folder>/documents.jsonl`, in order."""
     for row in read_lines(folder / "documents.jsonl"):
-        yield Document.model_construct(**row)
+        yield document_of(row, Document)
 
 
 def read_items(path: Path) -> list[Item]:

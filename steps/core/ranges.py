@@ -4,6 +4,8 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+RANGE_BYTES = 16 * 2**20  # of a job: long enough that starting it costs nothing, short enough for memory
+
 
 def ranges(path: Path, target_bytes: int) -> list[tuple[int, int]]:
     """Byte ranges (begin, end) that together are the file; each begins at the start of a line.

@@ -1,11 +1,15 @@
 """Bytes on disk: atomic writes, JSON lines, digests."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import orjson
 
 
 def canonical_json(value: Any) -> str:
@@ -43,6 +47,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write an array atomically, as `.npy` without pickle."""
+    held = io.BytesIO()
+    np.save(held, values, allow_pickle=False)
+    write_atomic(path, held.getvalue())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value atomically, indented, keys in the order given."""
     write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -70,6 +81,6 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON lines of a file that we wrote; a missing file has none."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for line in file:
-            yield json.loads(line)
+            yield orjson.loads(line)

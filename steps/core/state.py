@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from steps.core.artifacts import Buffer, Chosen, Corpus, HoldoutState, Index, Segment
-from steps.core.documents import Document, Item, read_documents, read_items
+from steps.core.documents import Document, Item, document_of, read_documents, read_items
 from steps.core.shards import digest_of, digest_of_files, read_lines
 from steps.core.workspace import Workspace
 
@@ -92,16 +92,25 @@ def current_index(workspace: Workspace, index: Index) -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+def current_items(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
+    """The items as they stand, without those of withdrawn documents; the documents themselves are not read."""
+    return _read_holdout(workspace, holdout, documents=False)
+
+
 def current_holdout(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
     """The hold-outs as they stand, without withdrawn documents and their items."""
+    return _read_holdout(workspace, holdout, documents=True)
+
+
+def _read_holdout(workspace: Workspace, holdout: HoldoutState, *, documents: bool) -> HeldOut:
     held = HeldOut()
     for segment in holdout.segments:
         folder = workspace.at(segment.path)
         held = without(held, {row["key"] for row in read_lines(folder / "removed.jsonl")})
         for task in sorted(path.name for path in folder.iterdir() if path.is_dir()):
-            held.documents.extend(
-                HeldDocument.model_construct(**row) for row in read_lines(folder / task / "documents.jsonl")
-            )
+            if documents:
+                rows = read_lines(folder / task / "documents.jsonl")
+                held.documents.extend(document_of(row, HeldDocument) for row in rows)
             held.anchor.setdefault(task, []).extend(read_items(folder / task / "anchor.jsonl"))
             held.validation.setdefault(task, []).extend(read_items(folder / task / "validation.jsonl"))
     return held
@@ -119,7 +128,7 @@ def without(held: HeldOut, keys: set[str]) -> HeldOut:
 
 def read_counted(folder: Path) -> list[CountedDocument]:
     """The counted documents of `<folder>/documents.jsonl`, in order."""
-    return [CountedDocument.model_construct(**row) for row in read_lines(folder / "documents.jsonl")]
+    return [document_of(row, CountedDocument) for row in read_lines(folder / "documents.jsonl")]
 
 
 def buffer_documents(workspace: Workspace, buffer: Buffer) -> dict[str, CountedDocument]:
@@ -130,7 +139,7 @@ def buffer_documents(workspace: Workspace, buffer: Buffer) -> dict[str, CountedD
         for row in read_lines(folder / "removed.jsonl"):
             found.pop(row["key"], None)
         for row in read_lines(folder / "added.jsonl"):
-            found[row["key"]] = CountedDocument.model_construct(**row)
+            found[row["key"]] = document_of(row, CountedDocument)
     return found
 
 

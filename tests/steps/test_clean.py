@@ -2,10 +2,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from steps.clean import CleanConfig, clean, conservation
-from steps.core.artifacts import HoldoutState, Index, Kept, TaskFacts
+from steps.core.artifacts import Buffer, HoldoutState, Index, Kept, TaskFacts
 from steps.core.state import current_index
 from steps.core.workspace import Workspace
 from steps.split import SplitConfig, side_of, split
@@ -15,6 +14,7 @@ from tests.builders import (
     at_stage,
     build_corpus,
     build_document,
+    build_model,
     build_texts,
     build_workspace,
     contents,
@@ -146,13 +146,9 @@ def test_a_page_that_moves_to_another_task_is_kept_there(workspace: Workspace) -
 )
 def test_a_document_that_is_not_fit_is_dropped_with_its_reason(workspace: Workspace, text: str, reason: str) -> None:
     corpus = {"topics": build_texts(workspace, {"a": text})}
-    kept = run_data_stages(workspace, corpus, cleaning=CleanConfig(max_characters=240)).kept
+    cleaning = CleanConfig.model_validate({"quality": [{"method": "basic", "max_characters": 240}]})
+    kept = run_data_stages(workspace, corpus, cleaning=cleaning).kept
     assert drops(workspace, kept) == {"a": (reason, None)}
-
-
-def test_letters_of_any_script_are_letters(workspace: Workspace) -> None:
-    corpus = {"topics": build_texts(workspace, {"a": "Обновление модели без потери знаний, снова и снова."})}
-    assert run_data_stages(workspace, corpus).kept.kept == {"topics": 1}
 
 
 def test_held_out_documents_are_left_out_and_documents_that_contain_their_items_dropped(workspace: Workspace) -> None:
@@ -201,11 +197,6 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_nothing_landed_leaves_the_index_as_it_was(workspace: Workspace) -> None:
     holdout = split(at_stage(workspace, "split"), NOTHING_HELD, {}, empty(HoldoutState))
-    kept = clean(workspace, CleanConfig(), {}, holdout, empty(Index))
+    kept = clean(workspace, CleanConfig(), {}, holdout, empty(Index), empty(Buffer), build_model(workspace))
     assert kept.tasks == ()
     assert current_index(workspace, kept.index) == {}
-
-
-def test_limits_that_drop_everything_are_refused() -> None:
-    with pytest.raises(ValidationError, match="every document would be dropped"):
-        CleanConfig(min_characters=100, max_characters=10)

@@ -19,6 +19,7 @@ from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import run_page, with_bar
+from pipelines.edge.runtime import mapper
 from pipelines.edge.stages import KEEPS, ON_DEVICE, STAGES, key_of, numbered, title_of
 from pipelines.recipe import Recipe
 from steps.core.artifacts import Artifact, Frozen, Landed, Model, Version
@@ -270,6 +271,7 @@ class Session:
             device=self.device,
             report=self._report,
             progress=with_bar(stage, told) if self.prefect and stage in ON_DEVICE else told,
+            map=mapper(self.settings.runtime, self.home.root),
         )
         self._progress(stage, 0, 0, title.removeprefix(f"{stage} "))
         began = time.monotonic()

@@ -107,6 +107,26 @@ class Schedule(Section):
         return self
 
 
+class Runtime(Section):
+    """What the jobs of a stage run on: it decides how fast, never what."""
+
+    engine: Literal["local", "ray"] = Field("local", description="processes of this machine, or a Ray cluster")
+    workers: int = Field(0, ge=0, description="jobs at a time; 0: as many as there are cores")
+    address: str | None = Field(
+        None, description="of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT; none: one is started on this machine"
+    )
+
+    @model_validator(mode="after")
+    def _address(self) -> Self:
+        if self.address is None:
+            return self
+        if self.engine != "ray":
+            raise ValueError(f"runtime.address: {self.address!r} is for engine: ray, found engine: {self.engine}")
+        if not re.fullmatch(r"auto|(ray://)?[A-Za-z0-9.-]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5}", self.address):
+            raise ValueError(f"runtime.address: wanted auto, HOST:PORT or ray://HOST:PORT, found {self.address!r}")
+        return self
+
+
 class Inbox(Section):
     """A place that is watched for new files of a task."""
 
@@ -173,6 +193,7 @@ class Settings(Section):
     recipe: str = Field("default", description="the recipe that `perennial refresh` runs")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", description="auto: a GPU if there is one")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
+    runtime: Runtime = Runtime()
     retention: Retention = Retention()
     servers: Servers = Servers()
     schedules: dict[str, Schedule] = Field(default_factory=dict, description="by name")

@@ -32,6 +32,11 @@ def test_a_task_of_its_own_comes_before_any_task() -> None:
     assert Settings().trigger("docs") is None
 
 
+@pytest.mark.parametrize("address", [None, "auto", "10.0.0.1:6379", "ray://head.example:10001", "[::1]:6379"])
+def test_a_ray_cluster_has_an_address_or_is_started_here(address: str | None) -> None:
+    assert Settings.model_validate({"runtime": {"engine": "ray", "address": address}}).runtime.address == address
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -46,6 +51,10 @@ def test_a_task_of_its_own_comes_before_any_task() -> None:
         ({"notifications": [{"on": ["held"]}]}, "one of block and variable"),
         ({"servers": {"mlflow": "sqlite:///x.db"}}, "wanted an address"),
         ({"servers": {"prefect": "http://user:secret@host/api"}}, "a password belongs in the environment"),
+        ({"runtime": {"address": "auto"}}, "is for engine: ray"),
+        ({"runtime": {"engine": "ray", "address": "http://head"}}, "wanted auto, HOST:PORT or ray://HOST:PORT"),
+        ({"runtime": {"engine": "ray", "address": "user:secret@head:6379"}}, "wanted auto, HOST:PORT"),
+        ({"runtime": {"engine": "dask"}}, "'local' or 'ray'"),
         ({"inboxes": []}, "Extra inputs"),
     ],
 )

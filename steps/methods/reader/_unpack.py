@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 CHUNK_BYTES = 2**18
 PIECE_BYTES = 2**14  # read at a time: a member of 20 bytes costs a copy of what follows it in the piece
-ZSTD_PIECE_BYTES = 2**11  # its blocks unpack whole, at most 2**15 times: 64 MiB a piece
+ZSTD_PIECE_BYTES = 2**9  # its blocks unpack whole, at most 2**15 times: 16 MiB a piece
 FREE_BYTES = 2**26  # what a file may always become, however small it is
 MEMORY_BYTES = 2**28  # the largest dictionary or window that a compressed file may ask for
 ARCHIVES = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)|7z\xbc\xaf'\x1c|Rar!\x1a\x07|.{257}ustar", re.DOTALL)

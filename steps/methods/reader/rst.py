@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ NO_TEXT = {"comment", "system_message", "substitution_definition", "target", "pe
 NO_TEXT |= {"footnote_reference", "citation_reference", "docinfo", "header", "footer", "generated"}
 BLOCKS = {"paragraph", "title", "subtitle", "literal_block", "doctest_block", "line_block", "term", "rubric"}
 BLOCKS |= {"caption", "attribution", "field_name", "option_group", "row", "math_block"}
-MARKUP = re.compile(r"^[`|:*]+|[`|_*]+$")
+MARKUP = re.compile(r"^(?::[\w.+:-]+:)?[`|*]+|[`|_*]+$")
 NO_CONTENT = re.compile(r"toctree|index|highlight|default-role|(py:)?(current)?module|auto\w+|literalinclude|tocdepth")
 CODE = ("code", "code-block", "sourcecode")  # Sphinx gives them options for which docutils refuses the whole block
 VERSIONS = {"versionadded": "Added in version", "versionchanged": "Changed in version"}
@@ -104,22 +105,18 @@ def _know_all(text: str) -> None:
         return [nodes.inline(raw, said[1:].rpartition(".")[2] if said.startswith("~") else said)], []
 
     class Kept(Directive):
-        optional_arguments, final_argument_whitespace, has_content = 1_000, True, True
+        optional_arguments, final_argument_whitespace, has_content = 1, True, True
 
         def run(self) -> list[nodes.Node]:
+            if self.name in CODE:
+                return [nodes.literal_block("", "\n".join(self.content))]
             kept = nodes.container()
             if NO_CONTENT.fullmatch(self.name):
                 return []
-            lines = list(self.content)
-            if self.name in CODE:
-                while lines and (not lines[0].strip() or OPTION.match(lines[0])):
-                    del lines[0]
-                return [nodes.literal_block("", "\n".join(lines))]
-            if self.arguments:
-                kept += nodes.paragraph("", " ".join([*VERSIONS.get(self.name, "").split(), *self.arguments]))
+            said = takewhile(lambda line: not OPTION.match(line), "\n".join(self.arguments).split("\n"))
+            if argument := " ".join(" ".join(said).split()):
+                kept += nodes.paragraph("", f"{VERSIONS.get(self.name, '')} {argument}".strip())
             self.state.nested_parse(self.content, self.content_offset, kept)
-            if kept.children and OPTION.match(lines[0]):
-                kept.children = [child for child in kept.children if not isinstance(child, nodes.field_list)]
             return [kept]
 
     known_roles: dict[str, Any] = vars(roles)["_roles"]

@@ -1,10 +1,15 @@
+import bz2
 import gzip
+import io
 import json
+import lzma
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from steps.methods.reader import Record, Rejected, reader_for
 from steps.methods.reader.jsonl import Jsonl
@@ -14,6 +19,13 @@ def read(tmp_path: Path, content: bytes, **knobs: int) -> list[Record | Rejected
     file = tmp_path / "file.jsonl"
     file.write_bytes(content)
     return list(Jsonl(**knobs).read(file, file.name))
+
+
+def zipped(content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("file.jsonl", content)
+    return stream.getvalue()
 
 
 def reasons(found: list[Record | Rejected]) -> Iterator[str]:
@@ -65,9 +77,47 @@ def test_binary_junk_is_one_rejected_record(tmp_path: Path) -> None:
     assert list(reasons(read(tmp_path, b"\x7fELF\0\0\n\n\xff\n"))) == ["binary"]
 
 
-def test_gzip_is_recognised_by_its_bytes_and_may_have_several_members(tmp_path: Path) -> None:
-    content = gzip.compress(b'{"text": "a"}\n') + gzip.compress(b'{"text": "b"}\n') + b"\0" * 9
+PACKED = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+
+
+@pytest.mark.parametrize("codec", PACKED)
+def test_what_is_packed_is_recognised_by_its_bytes_and_may_have_several_members(tmp_path: Path, codec: str) -> None:
+    pack = PACKED[codec]
+    content = pack(b'{"text": "a"}\n') + pack(b"") + pack(b'{"text": "b"}\n') + b"\0" * 8
     assert read(tmp_path, content) == [Record(line=1, text="a"), Record(line=2, text="b")]
+
+
+@pytest.mark.parametrize("codec", PACKED)
+def test_a_packed_file_that_ends_early_or_is_corrupt_is_told(tmp_path: Path, codec: str) -> None:
+    whole = PACKED[codec](b"".join(b'{"text": "%d"}\n' % (number * 7919) for number in range(3000)))
+    assert list(reasons(read(tmp_path, whole[:-9]))) == [f"truncated-{codec}"]
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    assert f"damaged-{codec}" in list(reasons(read(tmp_path, bytes(flipped))))
+
+
+@pytest.mark.parametrize("codec", PACKED)
+def test_a_bomb_ends_soon_after_it_grows_too_much_and_the_lines_before_it_are_kept(tmp_path: Path, codec: str) -> None:
+    file = tmp_path / "bomb.jsonl"
+    file.write_bytes(PACKED[codec](b'{"text": "before"}\n' + b" " * 100_000_000))
+    tracemalloc.start()
+    found = list(Jsonl(max_expansion=20).read(file, file.name))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[0] == Record(line=1, text="before")
+    assert list(reasons(found)) == ["line-too-long", "expands-too-much"]
+    assert peak < 100 * 2**20
+
+
+@pytest.mark.parametrize("inner", [gzip.compress(b"{}"), zipped(b"{}"), b"\xfd7zXZ\0", b"7z\xbc\xaf'\x1c"])
+def test_a_packed_file_in_a_packed_file_and_an_archive_are_not_opened(tmp_path: Path, inner: bytes) -> None:
+    assert list(reasons(read(tmp_path, gzip.compress(inner)))) == ["nested-archive"]
+    assert list(reasons(read(tmp_path, zipped(b"{}")))) == ["archive"]
 
 
 @pytest.mark.parametrize("cut", [1, 9, 2000, 12_000])
@@ -106,9 +156,71 @@ def test_a_line_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     assert list(reasons(read(tmp_path, line + b" \n" + line, max_line_bytes=1024))) == ["line-too-long"]
 
 
-def test_the_reader_is_chosen_by_suffix_and_else_by_the_first_byte() -> None:
-    assert [reader_for(name, b"") for name in ("a.jsonl.gz", "a.JSON", "a.md", "a.txt.gz")] == [
-        *["jsonl"] * 2,
-        *["text"] * 2,
+@pytest.mark.parametrize(
+    ("row", "turns"),
+    [
+        ({"prompt": "Why?", "completion": "So.", "text": "other"}, [("prompt", "Why?"), ("completion", "So.")]),
+        ({"prompt": "", "completion": "So."}, [("prompt", ""), ("completion", "So.")]),
+        (
+            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 1}]},
+            [("user", "Hi"), ("assistant", "Ho")],
+        ),
+    ],
+)
+def test_a_labelled_row_says_its_turns_joined_by_blank_lines(
+    tmp_path: Path, row: dict[str, object], turns: list[tuple[str, str]]
+) -> None:
+    text = "\n\n".join(content for _, content in turns)
+    assert read(tmp_path, json.dumps(row).encode()) == [Record(line=1, text=text, messages=tuple(turns))]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "Why?"}, "missing-text"),
+        ({"prompt": 3, "completion": "So."}, "wrong-type-prompt"),
+        ({"prompt": "Why?", "completion": ["So."]}, "wrong-type-completion"),
+        ({"prompt": "Why?", "completion": " "}, "empty-completion"),
+        ({"messages": "Hi"}, "wrong-type-messages"),
+        ({"messages": []}, "empty-messages"),
+        ({"messages": [{"role": "user"}]}, "wrong-type-messages"),
+        ({"messages": [{"role": "user", "content": " "}]}, "empty-text"),
+        ({"messages": [{"role": "\ud800", "content": "Hi"}]}, "lone-surrogate"),
+    ],
+)
+def test_a_labelled_row_that_is_none_is_rejected(tmp_path: Path, row: dict[str, object], reason: str) -> None:
+    assert list(reasons(read(tmp_path, json.dumps(row).encode()))) == [reason]
+
+
+def test_a_prompt_beside_a_text_is_another_field(tmp_path: Path) -> None:
+    assert read(tmp_path, b'{"text": "a", "prompt": "b", "completion": null}') == [Record(line=1, text="a")]
+
+
+def test_the_reader_is_chosen_by_suffix() -> None:
+    names = ["a.jsonl.gz", "a.JSON", "a.md", "a.txt.zst", "a.tsv.bz2", "a.htm", "b/a.rst.xz", "a.pdf", "a.arrow"]
+    assert [reader_for(name, b"%PDF-") for name in [*names, "a.parquet"]] == [
+        *["jsonl", "jsonl", "markdown", "text", "csv", "html", "rst", "pdf", "datasets", "parquet"]
     ]
-    assert [reader_for("a", head) for head in (b"\xef\xbb\xbf \n{", b"hello", b"")] == ["jsonl", "text", "text"]
+
+
+@pytest.mark.parametrize(
+    ("head", "reader"),
+    [
+        (b"\xef\xbb\xbf \n{", "jsonl"),
+        (b"hello", "text"),
+        (b"", "text"),
+        (b"PAR1..", "parquet"),
+        (b"\xff\xff\xff\xff\x10", "datasets"),
+        (b"%PDF-1.4", "pdf"),
+        (b"\n<!DOCTYPE HTML>", "html"),
+        (b"<html>", "html"),
+    ],
+)
+def test_without_a_suffix_it_is_chosen_by_how_the_file_begins(head: bytes, reader: str) -> None:
+    assert reader_for("a", head) == reader
+    assert reader_for("notes.2026", head) == reader
+
+
+def test_what_datasets_writes_beside_its_files_is_told_from_records() -> None:
+    assert reader_for("ds/state.json", b'{\n  "_data_files": [') == "datasets"
+    assert reader_for("ds/state.json", b'{"text": "of the union"}') == "jsonl"

@@ -34,7 +34,7 @@ class IngestConfig(BaseModel):
 class Outcome(NamedTuple):
     """What became of one landed record: a row of a document, or a reason why it is none."""
 
-    row: dict[str, str]
+    row: dict[str, Any]
     where: dict[str, str | int]
     reason: str = ""
     excerpt: str = ""
@@ -55,7 +55,7 @@ def ingest(workspace: Workspace, config: IngestConfig, landed: Landed) -> Corpus
     workspace.path.mkdir(parents=True, exist_ok=True)
     with (workspace.path / "quarantine.jsonl").open("w", encoding="utf-8") as aside:
 
-        def documents() -> Iterator[dict[str, str]]:
+        def documents() -> Iterator[dict[str, Any]]:
             for outcome in _checked(contract, _outcomes(workspace, config, landed, removed_in)):
                 if outcome.reason:
                     quarantined[outcome.reason] += 1
@@ -130,7 +130,7 @@ def _outcome(record: Record | Rejected, landed: Landed, batch: Batch, name: str,
     if len(record.text) > config.max_document_characters:
         return Outcome({}, where, "document-too-long", excerpt(record.text))
     hashed = content_hash(record.text)
-    row = {
+    row: dict[str, Any] = {
         "key": hashed if record.key is None else record.key,
         "content_hash": hashed,
         "text": record.text,
@@ -141,6 +141,8 @@ def _outcome(record: Record | Rejected, landed: Landed, batch: Batch, name: str,
         "licence": landed.task.licence if record.licence is None else record.licence,
         "batch": batch.name,
     }
+    if record.messages:
+        row["messages"] = [{"role": role, "content": content} for role, content in record.messages]
     return Outcome(row, where)
 
 
@@ -158,7 +160,11 @@ def _checked(contract: Contract, outcomes: Iterator[Outcome]) -> Iterator[Outcom
 
 
 def _check_portion(contract: Contract, portion: list[Outcome]) -> Iterator[Outcome]:
-    rows = [outcome.row for outcome in portion if not outcome.reason]
+    rows = [
+        {name: value for name, value in outcome.row.items() if name != "messages"}  # the contract judges their text
+        for outcome in portion
+        if not outcome.reason
+    ]
     reasons = iter(contract.check(rows) if rows else [])
     for outcome in portion:
         reason = None if outcome.reason else next(reasons)

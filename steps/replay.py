@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Chosen, Frozen, Model, Validation
-from steps.core.documents import read_items
+from steps.core.documents import read_items, row_of
 from steps.core.method import from_recipe
 from steps.core.shards import write_json, write_lines
 from steps.core.state import (
@@ -68,7 +68,7 @@ def replay(
     _assert_no_holdout(workspace, validation, staying)
     segment = workspace.path / "segment"
     write_lines(segment / "removed.jsonl", removed)
-    write_lines(segment / "added.jsonl", (document.model_dump() for document in added))
+    write_lines(segment / "added.jsonl", (row_of(document) for document in added))
     write_json(segment / "segment.json", {"method": config.buffer.model_dump(), "counts": after.counts})
     num_tokens: Counter[str] = Counter()
     for document in (*kept, *added):

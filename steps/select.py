@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from steps.core.artifacts import Chosen, Frozen, Kept, Model
-from steps.core.documents import read_documents
+from steps.core.documents import read_documents, row_of
 from steps.core.shards import digest_of, digest_of_file, write_lines
 from steps.core.state import CountedDocument
 from steps.core.tokenizer import count_tokens, load_tokenizer
@@ -38,7 +38,7 @@ def select(workspace: Workspace, config: SelectConfig, kept: Kept, model: Model)
         counts = count_tokens(tokenizer, [document.text for document in documents])
         path = workspace.path / task.name / "documents.jsonl"
         rows = (
-            CountedDocument(**document.model_dump(), num_tokens=count).model_dump()
+            row_of(CountedDocument.model_construct(**dict(document), num_tokens=count))
             for document, count in zip(documents, counts, strict=True)
         )
         num_documents[task.name] = write_lines(path, rows)

@@ -59,12 +59,16 @@ def document_of(row: dict[str, Any], kind: type[DocumentType]) -> DocumentType:
     """A document from a row that we wrote."""
     if row.get("messages"):
         row = {**row, "messages": tuple(Message.model_construct(**one) for one in row["messages"])}
-    return kind.model_construct(**row)
+    found: DocumentType = kind.model_construct(**row)  # type: ignore[assignment]  # the plugin forgets the type
+    return found
 
 
 def row_of(document: Document) -> dict[str, Any]:
     """A document as a row: what is absent is left out."""
-    return document.model_dump(exclude_none=True)
+    row = {name: value for name, value in document if value is not None}
+    if document.messages:
+        row["messages"] = [message.model_dump() for message in document.messages]
+    return row
 
 
 def read_documents(folder: Path) -> Iterator[Document]:

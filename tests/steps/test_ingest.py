@@ -9,7 +9,7 @@ import pytest
 
 from steps.core import manifest as manifests
 from steps.core.artifacts import Batch, Corpus, Landed, TaskFacts
-from steps.core.documents import read_documents
+from steps.core.documents import Message, read_documents, row_of
 from steps.core.manifest import LandedFile, Manifest, digest_of_landing
 from steps.core.workspace import Workspace
 from steps.ingest import IngestConfig, ingest
@@ -65,7 +65,7 @@ def test_records_get_what_they_leave_out_from_file_batch_and_task(root: Path) ->
     corpus = run(root, batch, licence="PSF-2.0")
     assert (corpus.num_documents, corpus.path, corpus.quarantined) == (3, "data/ingest/docs", {})
     first, second, third = read_documents(root / corpus.path)
-    assert first.model_dump() == {
+    assert row_of(first) == {
         **full,
         "content_hash": hashlib.sha256(b"one").hexdigest(),
         "task": "docs",
@@ -74,6 +74,15 @@ def test_records_get_what_they_leave_out_from_file_batch_and_task(root: Path) ->
     assert second.key == second.content_hash
     assert (second.source, second.language, second.time, second.licence) == ("a.jsonl", "en", TIME, "PSF-2.0")
     assert (third.key, third.source, third.text) == ("b/c.txt", "b/c.txt", "three")
+
+
+def test_a_labelled_record_keeps_its_turns(root: Path) -> None:
+    chat = [{"role": "user", "content": "What is a list?"}, {"role": "assistant", "content": "A sequence."}]
+    batch = put(root, "0001-a", {"a.jsonl": lines({"messages": chat}, {"prompt": "2 + 2 =", "completion": " 4"})})
+    talk, sum_ = read_documents(root / run(root, batch).path)
+    assert talk.messages == tuple(Message(**turn) for turn in chat)
+    assert talk.text == "What is a list?\n\nA sequence."
+    assert sum_.messages == (Message(role="prompt", content="2 + 2 ="), Message(role="completion", content=" 4"))
 
 
 def test_rows_that_break_the_contract_are_set_aside_with_file_line_and_reason(root: Path) -> None:

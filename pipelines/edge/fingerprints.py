@@ -32,6 +32,10 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "stdnum": "python-stdnum",
     "fasttext": "fasttext-predict",
     "presidio_analyzer": "presidio-analyzer",
+    "pyarrow": "pyarrow",
+    "trafilatura": "trafilatura",
+    "pypdfium2": "pypdfium2",
+    "docutils": "docutils",
 }
 
 

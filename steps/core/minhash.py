@@ -48,7 +48,7 @@ def band_hashes(texts: Texts, banding: Banding = DEFAULTS) -> np.ndarray:
 
 def signatures(texts: Texts, banding: Banding = DEFAULTS) -> np.ndarray:
     """The signatures of texts, uint64 [N, P]; of a text without a run of words all 2^64 - 1."""
-    codes, offsets = simplified(texts.texts)
+    codes, offsets = simplified(texts)
     words = tokenise(codes, offsets)
     a, b = permutations(banding.num_bands * banding.rows, banding.seed)
     found = np.full((len(texts), len(a)), np.iinfo(np.uint64).max, dtype=np.uint64)

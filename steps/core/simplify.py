@@ -9,13 +9,12 @@ Differs: a run of white space that is left where a diacritic stood alone becomes
 
 import functools
 import unicodedata
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from steps.core.compiled import compiled
-from steps.core.tokens import code_points
+from steps.core.texts import Texts
 
 # datatrove 0.10.1, utils/text.py, PUNCTUATION: code points in hexadecimal
 PUNCTUATION = """
@@ -62,9 +61,11 @@ def table() -> Table:
     return Table(kinds, single, np.array(several, dtype=np.uint32))
 
 
-def simplified(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def simplified(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     """Texts as they are compared: code points, uint32 [C], and the offsets of each text, int64 [N + 1]."""
-    codes, offsets = code_points([text.lower() if SIGMA in text else text for text in texts])
+    if any(SIGMA in text for text in texts.texts):
+        texts = Texts([text.lower() if SIGMA in text else text for text in texts.texts])
+    codes, offsets = texts.codes, texts.offsets
     out = np.empty(MOST * len(codes), dtype=np.uint32)  # pages that are never written cost nothing
     ends = np.zeros_like(offsets)
     _simplify(codes, offsets, table(), out, ends)

@@ -3,10 +3,11 @@ from itertools import pairwise
 import pytest
 
 from steps.core.simplify import simplified
+from steps.core.texts import Texts
 
 
 def simple(*texts: str) -> list[str]:
-    codes, offsets = simplified(texts)
+    codes, offsets = simplified(Texts(texts))
     return ["".join(map(chr, codes[a:b].tolist())) for a, b in pairwise(offsets)]
 
 

@@ -30,10 +30,10 @@ def validate(recipe: Annotated[str, typer.Argument(help="A recipe's path or name
 
 def land(
     task: Annotated[str, typer.Argument(help="The task, as data/tasks.yaml names it.")],
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders: JSONL or text, gzip or not.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders; formats: docs/curation.md.")] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="A connector: python:topics, installed:pandas,scikit-learn, wikipedia:gensim."),
+        typer.Option("--from", help="python:topics, installed:NAME,…, wikipedia:gensim, hf:NAME or an fsspec address."),
     ] = None,
     remove: Annotated[list[str] | None, typer.Option("--remove", help="A key to withdraw; may be given often.")] = None,
 ) -> None:

@@ -1,7 +1,8 @@
 """Connectors: text that any Python machine carries, as one file of JSON lines that is then landed.
 
-A connector reads no clock and no network, and imports nothing of what it reads. Its rows come sorted by key; a key
-holds no version, so that the next version of a page supersedes this one; the version stands in `source`.
+A connector reads no clock and, but for `hf:`, no network, and imports nothing of what it reads. Its rows come sorted by
+key, those of `hf:` in their own order; a key holds no version, so that the next version of a page supersedes this one;
+the version stands in `source`. Files at an fsspec address are landed as they are: `pipelines/edge/remote.py`.
 """
 
 import ast
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipelines.edge.remote import hub_rows
 from pipelines.edge.wikitext import is_disambiguation, to_prose
 from steps.core.shards import write_lines
 
@@ -24,20 +26,29 @@ MAX_SECTION_CHARACTERS = 2500
 WIKIPEDIA = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 NO_PRODUCT = re.compile(r"^(tests?|testing|conftest\.py|.*_test\.py|test_.*\.py|_?vendor(ed)?|externals?|benchmarks)$")
 TEMPLATED = re.compile(r"%\(\w+\)[sdr]|\{(klass|name|other|axes\w*|desc|examples|see_also|params|returns)\}")
-Row = dict[str, str]
+STREAMED = ("hf",)  # may be larger than memory
+Row = dict[str, Any]
 
 
 def write_source(source: str, path: Path) -> int:
-    """Write what a source holds as JSON lines, sorted by key; returns the number of rows.
+    """Write what a source holds as JSON lines; returns the number of rows.
 
     Raises:
         ValueError: there is no such source, or it holds nothing.
     """
     connector, rest = _connector(source)
-    rows = sorted(connector(rest), key=lambda row: row["key"])
-    if not rows:
+    rows = connector(rest)
+    if not source.startswith(STREAMED):
+        rows = iter(sorted(rows, key=lambda row: row["key"]))
+    count = write_lines(path, rows)
+    if not count:
         raise ValueError(f"{source}: holds no text; name another source")
-    return write_lines(path, rows)
+    return count
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an fsspec address, whose files land as they are."""
+    return "://" in source
 
 
 def file_name(source: str) -> str:
@@ -58,7 +69,7 @@ def _connector(source: str) -> tuple[Callable[[str], Iterator[Row]], str]:
     scheme, _, rest = source.partition(":")
     if scheme not in CONNECTORS or not rest.strip():
         there = ", ".join(f"{example} ({name})" for name, (_, example) in CONNECTORS.items())
-        raise ValueError(f"--from {source}: no such source; there are, for example: {there}")
+        raise ValueError(f"--from {source}: no such source; there are, for example: {there}, s3://BUCKET/PATH (fsspec)")
     return CONNECTORS[scheme][0], rest
 
 
@@ -306,4 +317,5 @@ CONNECTORS: dict[str, tuple[Callable[[str], Iterator[Row]], str]] = {
     "python": (_python, "python:topics"),
     "installed": (_installed, "installed:pandas,scikit-learn"),
     "wikipedia": (_wikipedia, "wikipedia:gensim"),
+    "hf": (hub_rows, "hf:OWNER/NAME"),
 }

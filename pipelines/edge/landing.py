@@ -126,18 +126,24 @@ def land(root: Path, task: str, files: Sequence[Path], removals: Sequence[str] =
 
 
 def land_from(root: Path, task: str, source: str, *, now: datetime) -> Batch | None:
-    """Land what a connector reads, for instance `installed:pandas`; none: it has landed before.
+    """Land what a connector reads, for instance `installed:pandas`, or what lies at an address; none: it landed before.
 
-    Keys that the latest batch of the same source held, and that the source no longer has, are withdrawn.
+    Keys that the latest batch of the same connector held, and that it no longer has, are withdrawn. Files at an fsspec
+    address land as they are, as if they had been given by their paths.
 
     Raises:
         ValueError: the task or the source does not exist.
         OSError: a file cannot be read, or the disk is full.
     """
-    from pipelines.edge.connectors import file_name, write_source
+    from pipelines.edge.connectors import file_name, is_address, write_source
+    from pipelines.edge.remote import fetch_files
 
     if task not in load_tasks(root):
         return land(root, task, (), now=now)  # says which tasks there are
+    if is_address(source):
+        with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
+            fetch_files(source, Path(folder))
+            return land(root, task, [Path(folder)], now=now)
     name = file_name(source)
     with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
         path = Path(folder) / name

@@ -106,6 +106,7 @@ def test_unknown_sources_are_answered_with_those_that_exist(tmp_path: Path) -> N
         "installed:no-such-thing": r"no such distribution.*pip install no-such-thing",
         "python:grammar": "there is: python:topics",
         "wikipedia:dump": "there is: wikipedia:gensim",
+        "hf:a/b/c": "wanted hf:NAME",
     }.items():
         with pytest.raises(ValueError, match=said):
             write_source(source, tmp_path / "x.jsonl")

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from steps.core.artifacts import Artifact
-from steps.core.method import Method
+from steps.core.method import Method, method_names
 from steps.core.shards import digest_of
 
 STEPS = Path(__file__).parent.parent.parent / "steps"
+CHOOSES = {"ingest": ("reader", "privacy"), "clean": ("reader", "privacy")}  # a reader by the file, masks for excerpts
 LIBRARIES = {  # import name -> distribution; only those that can change a number
     "torch": "torch",
     "transformers": "transformers",
@@ -61,6 +62,12 @@ def _read(path: Path) -> tuple[str, frozenset[str]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree, annotate_fields=False), frozenset(imported)
+
+
+def methods_of(stage: str) -> list[str]:
+    """The modules of the methods that a stage chooses by what it reads, whatever the recipe says."""
+    names = [(slot, name) for slot in CHOOSES.get(stage, ()) for name in method_names(slot)]
+    return [f"steps.methods.{slot}.{name.replace('-', '_')}" for slot, name in names]
 
 
 def methods_in(value: Any) -> list[str]:

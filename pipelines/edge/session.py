@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
-from pipelines.edge.fingerprints import code_digest, digests_in, methods_in
+from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of
 from pipelines.edge.holding import held_tasks, hold
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
@@ -203,7 +203,7 @@ class Session:
         if self._only and self._reached and stage != self._only:
             raise Stopped
         folder = self._path(stage, *self._inside(stage, artifacts))
-        modules = [step.__module__, *methods_in(section)]
+        modules = [step.__module__, *methods_in(section), *methods_of(stage)]
         code = code_digest(modules)
         identity = [stage, self.recipe.seed, section.model_dump(mode="json"), digests_in(artifacts), code]
         fingerprint = digest_of(identity)

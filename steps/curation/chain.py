@@ -40,7 +40,7 @@ class Chain(Frozen):
         default_factory=_rules("quality", "basic"), description="the rules that drop documents or parts of them"
     )
     privacy: Annotated[tuple[SerializeAsAny[Privacy], ...], BeforeValidator(_each("privacy"))] = Field(
-        default_factory=_rules("privacy"), description="what personal data is looked for"
+        default_factory=_rules("privacy", "patterns"), description="what personal data is looked for"
     )
 
 

@@ -6,7 +6,6 @@ row, the fingerprints of its key and content, and sorted tables of both and of e
 segment, so a refresh costs what is new; nothing is read whole but by `items` and `keys`.
 """
 
-import json
 import logging
 import mmap
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from steps.core.lookup import Queries, Tables, build_tables, fingerprints
 from steps.core.shards import canonical_json, read_lines, write_atomic, write_lines
@@ -183,7 +183,7 @@ class _Part:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def read(self, row: int) -> IndexRow:
-        return _row(json.loads(self._lines[int(self.offsets[row]) : int(self.offsets[row + 1])]))
+        return _row(orjson.loads(self._lines[int(self.offsets[row]) : int(self.offsets[row + 1])]))
 
 
 def _written(row: IndexRow) -> dict[str, Any]:
@@ -229,8 +229,8 @@ def _tables(rows: Sequence[IndexRow], offsets: np.ndarray, bands: np.ndarray | N
 def _parse(content: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file where they lie, without a copy, and its facts."""
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    facts = json.loads(header.pop("__metadata__")["index"])
+    header = orjson.loads(content[8 : 8 + size])
+    facts = orjson.loads(header.pop("__metadata__")["index"])
     assert facts["format"] == FORMAT, f"an index of format {facts['format']}; this version reads {FORMAT}"
     kinds = {"U64": np.uint64, "U32": np.uint32, "I64": np.int64}
     arrays = {}

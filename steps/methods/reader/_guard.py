@@ -13,7 +13,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ FILES_PER_PROCESS = 500  # bounds what a library leaks
 class GuardedReader(Reader):
     """Turns one landed file into records, in another process."""
 
+    libraries: ClassVar[tuple[str, ...]] = ()  # imported before memory is counted
     max_cpu_seconds: int = Field(60, ge=1, description="seconds of a processor that one record may take to parse")
     max_memory_bytes: int = Field(2**30, ge=2**28, description="bytes of memory that parsing one file may take")
 

@@ -1,5 +1,6 @@
 """The process in which guarded readers parse: one JSON line in for each file, JSON lines out, `{"end": true}` last."""
 
+import importlib
 import json
 import os
 import resource
@@ -28,6 +29,8 @@ def main() -> None:
 def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     file, name = Path(request.pop("file")), request.pop("name")
     reader: Any = load_method("reader", request.pop("method"))(**request)
+    for library in reader.libraries:
+        importlib.import_module(library)
     _limit_memory(reader.max_memory_bytes)
     try:
         records = reader.parse(file, name)

@@ -18,6 +18,15 @@ def known_columns(names: Iterable[str]) -> list[str]:
     return [name for name in found if name in COLUMNS and found.count(name) == 1]
 
 
+def one_thread() -> None:
+    """Let Arrow compute in this thread and allocate as it goes: its own pool reserves a gibibyte at once."""
+    import pyarrow
+
+    pyarrow.set_cpu_count(1)
+    pyarrow.set_io_thread_count(1)
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+
+
 def records_of(batches: Iterable[Any], file: Path, reader: Reader) -> Iterator[Record | Rejected]:
     """The records of Arrow record batches, numbered from 1, until they are more than the file can honestly hold."""
     allowed = max(FREE_BYTES, reader.max_expansion * file.stat().st_size)

@@ -9,7 +9,7 @@ from steps.core.method import Cite
 from steps.methods.reader import SIDECARS, Record, Rejected, excerpt
 from steps.methods.reader._guard import GuardedReader
 from steps.methods.reader._shared import whole_text
-from steps.methods.reader._tables import known_columns, records_of
+from steps.methods.reader._tables import known_columns, one_thread, records_of
 
 FILE_MAGIC = b"ARROW1"
 STREAM_MAGIC = b"\xff\xff\xff\xff"
@@ -28,6 +28,7 @@ class Datasets(GuardedReader):
     cite: ClassVar[Cite] = Cite(
         title="Arrow Columnar Format", id="apache/arrow", where="IPC streaming and file format", checked="recalled"
     )
+    libraries: ClassVar[tuple[str, ...]] = ("pyarrow.ipc",)
 
     def parse(self, file: Path, name: str) -> Iterator[Record | Rejected]:
         """The records of a file, in the order of its rows."""
@@ -46,8 +47,7 @@ class Datasets(GuardedReader):
         if not start.startswith((FILE_MAGIC, STREAM_MAGIC)):
             yield Rejected(1, "not-arrow" if start else "empty-file", excerpt(start))
             return
-        pyarrow.set_cpu_count(1)
-        pyarrow.set_io_thread_count(1)
+        one_thread()
         with pyarrow.OSFile(str(file)) as source:
             yield from records_of(_batches(source, start.startswith(FILE_MAGIC)), file, self)
 

@@ -35,6 +35,7 @@ class Html(GuardedReader):
         where="the library, favor_precision",
         checked="code",
     )
+    libraries: ClassVar[tuple[str, ...]] = ("trafilatura",)
 
     def parse(self, file: Path, name: str) -> Iterator[Record | Rejected]:
         """The one document of a page."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from steps.core.method import Cite
 from steps.methods.reader import Record, Rejected, excerpt
 from steps.methods.reader._guard import GuardedReader
-from steps.methods.reader._tables import ROWS, known_columns, records_of
+from steps.methods.reader._tables import ROWS, known_columns, one_thread, records_of
 
 MAGIC = b"PAR1"
 BUFFER_BYTES = 2**20
@@ -24,6 +24,7 @@ class Parquet(GuardedReader):
     """
 
     cite: ClassVar[Cite] = Cite(title="Apache Parquet", id="apache/parquet-format", where="README", checked="recalled")
+    libraries: ClassVar[tuple[str, ...]] = ("pyarrow.parquet",)
 
     def parse(self, file: Path, name: str) -> Iterator[Record | Rejected]:
         """The records of a file, in the order of its rows."""
@@ -35,8 +36,7 @@ class Parquet(GuardedReader):
         if not start.startswith(MAGIC):
             yield Rejected(1, "not-parquet" if start else "empty-file", excerpt(start))
             return
-        pyarrow.set_cpu_count(1)
-        pyarrow.set_io_thread_count(1)
+        one_thread()
         with pyarrow.parquet.ParquetFile(
             file, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
         ) as table:

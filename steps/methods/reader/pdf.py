@@ -27,6 +27,7 @@ class Pdf(GuardedReader):
     cite: ClassVar[Cite] = Cite(
         title="PDFium, by pypdfium2", id="pypdfium2-team/pypdfium2", where="PdfTextPage.get_text_range", checked="code"
     )
+    libraries: ClassVar[tuple[str, ...]] = ("pypdfium2",)
 
     def parse(self, file: Path, name: str) -> Iterator[Record | Rejected]:
         """The one document of a file."""

@@ -49,6 +49,7 @@ class Rst(GuardedReader):
     """
 
     cite: ClassVar[Cite] = Cite(title="Docutils", id="docutils/docutils", where="core.publish_doctree", checked="code")
+    libraries: ClassVar[tuple[str, ...]] = ("docutils.core", "docutils.parsers.rst")
 
     def parse(self, file: Path, name: str) -> Iterator[Record | Rejected]:
         """The one document of a file."""

@@ -26,7 +26,8 @@ def refresh(do: Session) -> Outcome:
         return do.unchanged(parent)
     corpus = {task: do(ingest, recipe.ingest, batches) for task, batches in landed.items()}
     holdout = do(split, recipe.split, corpus, parent.holdout)  # two disjoint parts: validation, gate
-    kept = do(clean, recipe.clean, corpus, holdout, parent.index, parent.buffer, parent.model)
+    consumed = do.consumed(parent)
+    kept = do(clean, recipe.clean, corpus, holdout, parent.index, parent.buffer, parent.model, consumed)
     if not kept.trains:
         return do.unchanged(parent)  # the batches of every task to train on are held
     holdout = kept.holdout

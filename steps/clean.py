@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from steps.core.artifacts import Buffer, Corpus, Holdout, Index, Kept, Model
+from steps.core.artifacts import Buffer, Corpus, Holdout, Index, Kept, Landed, Model
 from steps.core.conservation import conservation
 from steps.core.documents import Item, read_documents, read_items
 from steps.core.holdouts import PARTS, held_folders, rows_of, without_tasks
@@ -22,6 +22,7 @@ from steps.core.workspace import Workspace
 from steps.curation.chain import Chain, named
 from steps.curation.finish import Fit, twins, write
 from steps.curation.look import known_rows, look_all, stale_keys
+from steps.curation.rebuild import rebuilt
 from steps.curation.sweep import Rules, Swept, judge_all, save_grams
 from steps.methods.decontaminate import Decontaminate
 from steps.methods.dedup import Dedup
@@ -54,6 +55,7 @@ def clean(
     index: Index,
     buffer: Buffer,
     model: Model,
+    consumed: Mapping[str, Landed],
 ) -> Kept:
     """Keep the documents that are newest, not held out, not known, fit, and not said twice.
 
@@ -61,9 +63,14 @@ def clean(
     `<task>/passages.json` (what each rule left); `index/` is what this attempt adds to the index, `learned/<task>/`
     what rules learned, and `holdout/`, where a task is held, the hold-outs without it.
 
+    An index made with other settings of `dedup` is made anew from the `consumed` batches: `index-rebuilt/`.
+
     Raises:
         ValueError: an artifact lies outside the workspace, or a rule has too little text to learn from.
     """
+    settings, remade = digest_of(config.dedup.model_dump(mode="json")), False
+    if OpenIndex([workspace.at(segment.path) for segment in index.segments]).settings() - {settings}:
+        index, remade = rebuilt(workspace, config, config.dedup, settings, index, consumed), True
     corpus = {task: own for task, own in corpus.items() if not own.held}
     folders = [workspace.at(segment.path) for segment in index.segments]
     held_texts = [folder for part in PARTS for folder in held_folders(workspace, holdout.state, part)]
@@ -87,14 +94,14 @@ def clean(
     if held:  # as if they had not landed: their hold-outs and their withdrawals do not count either
         rest = without_tasks(workspace, workspace.path / "holdout", holdout, held)
         others = {task: own for task, own in corpus.items() if task not in held}
-        kept = clean(workspace, config, others, rest, index, buffer, model)
-        return kept.model_copy(update={"held": {**held, **kept.held}})
+        kept = clean(workspace, config, others, rest, index, buffer, model, consumed)
+        return kept.model_copy(update={"held": {**held, **kept.held}, "rebuilt": remade})
     fits = _write(workspace, swept)
     superseded = {task: int((states[task] == SUPERSEDED).sum()) for task in corpus}
-    result = _describe(workspace, config, corpus, holdout, index, stale, superseded, fits)
+    result = _describe(workspace, settings, corpus, holdout, index, stale, superseded, fits)
     for task in corpus:
         conservation(corpus, holdout, result, task)
-    return result
+    return result.model_copy(update={"rebuilt": remade})
 
 
 def _write(workspace: Workspace, swept: Mapping[str, Swept]) -> dict[str, Fit]:
@@ -143,7 +150,7 @@ def _learn(
 
 def _describe(
     workspace: Workspace,
-    config: CleanConfig,
+    settings: str,
     corpus: Mapping[str, Corpus],
     holdout: Holdout,
     index: Index,
@@ -157,7 +164,7 @@ def _describe(
     width = max((part.shape[1] for part in bands), default=0)
     bands = [np.zeros((len(rows), width), dtype=np.uint64), *bands]
     rows += [row for own in fits.values() for row in own.rows]
-    write_index(workspace.path / "index", rows, np.concatenate(bands), digest_of(config.dedup.model_dump(mode="json")))
+    write_index(workspace.path / "index", rows, np.concatenate(bands), settings)
     segments = (*index.segments, describe_segment(workspace, workspace.path / "index"))
     kept = {task: len(own.rows) for task, own in fits.items()}
     dropped = {task: dict(sorted(own.drops.items())) for task, own in fits.items()}

@@ -165,7 +165,7 @@ def run_data_stages(
     holdout = split(at_stage(workspace, f"{refresh}/split"), splitting, corpus, state)
     model = build_model(workspace)
     cleaning = cleaning or CleanConfig()
-    kept = clean(at_stage(workspace, f"{refresh}/clean"), cleaning, corpus, holdout, index, buffer, model)
+    kept = clean(at_stage(workspace, f"{refresh}/clean"), cleaning, corpus, holdout, index, buffer, model, {})
     chosen = select(at_stage(workspace, f"{refresh}/select"), SelectConfig(), kept, model)
     return Data(holdout, kept, chosen, index=kept.index, state=holdout.state, buffer=buffer)
 

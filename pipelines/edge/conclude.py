@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.edge import data_docs, plots, versioning
-from pipelines.edge.holding import held_tasks, hold
+from pipelines.edge.holding import held_tasks, hold, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt
 from pipelines.edge.orchestration import present_run
@@ -78,9 +78,8 @@ def conclude(
         reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
     if kind == "accepted" and do.settings.approval and serving != number:
         kind, reasons = "undecided", (f"awaiting approval: `perennial promote {number}` accepts it", *reasons)
-    aside = held_tasks(do.made)
-    hold(do.home, do.landings, aside)
-    reasons = (*reasons, *(f"{task} is held: {why}" for task, why in aside.items()))
+    hold(do.home, do.landings, held_tasks(do.made))
+    reasons = (*reasons, *remarks(do.made))
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
     versioning.commit_stages(do.home.root)
     _log(do, outcome, verdict, report, baseline, trained)

@@ -15,6 +15,13 @@ def held_tasks(made: Mapping[str, Artifact]) -> dict[str, str]:
     return held
 
 
+def remarks(made: Mapping[str, Artifact]) -> list[str]:
+    """What a person should know beside the verdict: which batches are held, and that the index was made anew."""
+    remade = any(isinstance(one, Kept) and one.rebuilt for one in made.values())
+    told = [f"{task} is held: {why}" for task, why in held_tasks(made).items()]
+    return told + ["the index was made anew: the recipe changed how duplicates are found"] * remade
+
+
 def hold(home: Home, landed: Mapping[str, Landed], held: Mapping[str, str]) -> None:
     """Set the batches of held tasks aside, each once."""
     aside = home.held()

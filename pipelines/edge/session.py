@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of
-from pipelines.edge.holding import held_tasks, hold
+from pipelines.edge.holding import held_tasks, hold, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
@@ -174,6 +174,15 @@ class Session:
             return {self._task: found[self._task]}
         return found
 
+    def consumed(self, parent: Version) -> dict[str, Landed]:
+        """The batches that accepted refreshes consumed, by task, as far as they are on disk."""
+        found = {}
+        for task, names in parent.consumed.items():
+            if task in self.tasks:
+                there = tuple(batch for batch in landing.batches(self.home.root, task) if batch.name in names)
+                found[task] = Landed(digest=digest_of(names), task=self.tasks[task], batches=there)
+        return found
+
     def _write_inputs(self, parent: Version, found: dict[str, Landed]) -> None:
         code = {word: code_digest([f"steps.{word}"]) for word in Recipe.model_fields if (word in STAGES)}
         inputs = Inputs(
@@ -308,11 +317,9 @@ class Session:
 
     def unchanged(self, parent: Version) -> Outcome:
         """Nothing to train on has landed, or all of it is held: nothing is trained or registered."""
-        aside = held_tasks(self.made)
-        reasons = [f"{task} is held: {why}" for task, why in aside.items()]
-        if aside:
-            hold(self.home, self.landings, aside)
-        reasons = reasons or ["nothing new has landed since the last accepted refresh"]
+        reasons = remarks(self.made) or ["nothing new has landed since the last accepted refresh"]
+        if self.made:
+            hold(self.home, self.landings, held_tasks(self.made))
         seconds = time.monotonic() - self.started
         return Outcome(kind="unchanged", parent=parent.name, version=parent.name, reasons=reasons, seconds=seconds)
 

@@ -128,6 +128,7 @@ class Kept(Artifact):
     index: Index
     holdout: Holdout = Field(description="that of split, without the tasks that are held")
     held: dict[str, str] = Field(default_factory=dict, description="task -> why its batches are held")
+    rebuilt: bool = Field(False, description="the index was made with other settings, and was made anew")
 
     @property
     def trains(self) -> bool:

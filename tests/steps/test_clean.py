@@ -197,6 +197,6 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_nothing_landed_leaves_the_index_as_it_was(workspace: Workspace) -> None:
     holdout = split(at_stage(workspace, "split"), NOTHING_HELD, {}, empty(HoldoutState))
-    kept = clean(workspace, CleanConfig(), {}, holdout, empty(Index), empty(Buffer), build_model(workspace))
+    kept = clean(workspace, CleanConfig(), {}, holdout, empty(Index), empty(Buffer), build_model(workspace), {})
     assert kept.tasks == ()
     assert current_index(workspace, kept.index) == {}

@@ -8,7 +8,7 @@ from steps.curation.chain import Chain, judge, named
 from tests.builders import build_document
 
 NOWHERE = Path("nowhere")
-CHAIN = Chain.model_validate({"quality": [{"method": "basic", "min_characters": 5}, "basic"]})
+CHAIN = Chain.model_validate({"quality": [{"method": "basic", "min_characters": 5}, "basic"], "privacy": []})
 
 
 def fates(chain: Chain, documents: Sequence[Document]) -> list[tuple[str, str]]:

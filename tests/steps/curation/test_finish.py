@@ -44,4 +44,5 @@ def test_what_each_rule_left_is_written(tmp_path: Path) -> None:
     facts = json.loads((folder / "passages.json").read_text(encoding="utf-8"))
     left = {one["rule"]: (one["documents"], one["characters"]) for one in facts["passages"]}
     both = len(prose(1)) + len(prose(2))
-    assert left == {"quality/basic": (2, both), "decontaminate": (2, both), "dedup": (2, both)}
+    assert list(left) == ["quality/basic", "privacy/patterns", "decontaminate", "dedup"]
+    assert set(left.values()) == {(2, both)}

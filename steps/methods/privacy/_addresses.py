@@ -51,8 +51,8 @@ def _local_begin(text: str, end: int) -> int:
     return begin
 
 
-def ip_addresses(text: str, private: bool) -> Iterator[Found]:
-    """IPv4 and IPv6 addresses; of private, local and reserved ranges only if `private`."""
+def version_4(text: str, private: bool) -> Iterator[Found]:
+    """IPv4 addresses; of private, local and reserved ranges only if `private`."""
     for match in IPV4.finditer(text):
         if LIKE_A_SECTION.fullmatch(match[0]) and not _is_called_one(text, match.start()):
             continue
@@ -62,8 +62,6 @@ def ip_addresses(text: str, private: bool) -> Iterator[Found]:
             continue
         if private or (address.is_global and not address.is_multicast):
             yield Found("ip", match.start(), match.end())
-    if text.count(":") > 1:
-        yield from _version_6(text, private)
 
 
 def _is_called_one(text: str, begin: int) -> bool:
@@ -71,7 +69,8 @@ def _is_called_one(text: str, begin: int) -> bool:
     return not at_line_start and said_before(ADDRESS_WORDS, text, begin, REACH // 2)
 
 
-def _version_6(text: str, private: bool) -> Iterator[Found]:
+def version_6(text: str, private: bool) -> Iterator[Found]:
+    """IPv6 addresses; of private, local and reserved ranges only if `private`."""
     position = 0
     while anchor := IPV6.search(text, position):
         lowest = max(position, anchor.start() - IPV6_LONGEST)

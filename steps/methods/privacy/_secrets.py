@@ -18,7 +18,7 @@ KEYS = {
     "ghr_": r"ghr_[A-Za-z0-9]{36,76}+(?!\w)",
     "github_pat_": r"github_pat_[A-Za-z0-9_]{60,90}+",
     "glpat-": r"glpat-[A-Za-z0-9_-]{20,64}+",  # GitLab
-    "xox": r"xox[abeprs]-[A-Za-z0-9-]{10,250}+",  # Slack
+    "xox": r"xox[abeprs]-[A-Za-z0-9-]{15,250}+",  # Slack
     "hooks.slack.com": r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/+]{20,120}+",
     "AIza": r"AIza[A-Za-z0-9_-]{35}(?![\w-])",  # Google
     "GOCSPX-": r"GOCSPX-[A-Za-z0-9_-]{28}(?![\w-])",
@@ -58,15 +58,23 @@ def entropy(text: str) -> float:
 
 
 def api_keys(text: str, min_entropy: float) -> Iterator[Found]:
-    """Keys by their makers' prefixes, passwords in addresses, and values that look random and are called a secret."""
+    """Keys by their makers' prefixes; where names in programs begin alike, the whole must look random."""
     for start, pattern, before, mixed in PATTERNS:
         if start in text:
             for match in pattern.finditer(text):
                 if not mixed or (entropy(match[0]) >= min_entropy and any(map(str.isdigit, match[0]))):
                     yield Found("api-key", match.start() - before, match.end())
-    if "://" in text:
+
+
+def logins(text: str) -> Iterator[Found]:
+    """Passwords in addresses: `scheme://user:password@host`."""
+    if "://" in text and "@" in text:
         for match in LOGIN.finditer(text):
             yield Found("api-key", match.start(1), match.end(1))
+
+
+def secret_values(text: str, min_entropy: float) -> Iterator[Found]:
+    """Values that look random and are called a secret: `name = value`, `"name": "value"`."""
     for match in VALUE.finditer(text):
         name = text[max(0, match.start() - 48) : match.start()]
         said = None

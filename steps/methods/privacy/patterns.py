@@ -1,6 +1,5 @@
 """Find personal data by its form and its check digits."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
@@ -8,18 +7,17 @@ from pydantic import Field, field_validator
 
 from steps.core.method import Cite
 from steps.methods.privacy import Found, Privacy
-from steps.methods.privacy._addresses import emails, ip_addresses
+from steps.methods.privacy._addresses import emails, version_4, version_6
 from steps.methods.privacy._identities import COUNTRIES, identities
 from steps.methods.privacy._numbers import cards, ibans
 from steps.methods.privacy._phones import phones
-from steps.methods.privacy._secrets import api_keys, private_keys
+from steps.methods.privacy._scan import look
+from steps.methods.privacy._secrets import api_keys, logins, private_keys, secret_values
 from steps.methods.privacy._shared import without_overlap
 
 Kind = Literal["email", "ip", "phone", "card", "iban", "national-id", "api-key", "private-key"]
 EVERY: tuple[Kind, ...] = ("email", "ip", "phone", "card", "iban", "national-id", "api-key", "private-key")
 NUMERIC = frozenset(["phone", "card", "iban", "national-id"])
-CLUSTER = re.compile(r"[0-9](?:[ .\-/()A-Z\u00a0\u2011\u2013]{0,3}[0-9]){5,}+")  # six digits close together
-BESIDE = 40  # characters around a cluster that a number may also take up
 
 
 class Patterns(Privacy):
@@ -53,17 +51,23 @@ class Patterns(Privacy):
         return [without_overlap(self._matches(text)) for text in texts]
 
     def _matches(self, text: str) -> Iterator[Found]:
+        seen = look(text)
         if "private-key" in self.kinds:
             yield from private_keys(text)
         if "api-key" in self.kinds:
-            yield from api_keys(text, self.min_entropy)
+            yield from logins(text)
+            if seen.key:
+                yield from api_keys(text, self.min_entropy)
+            if seen.value:
+                yield from secret_values(text, self.min_entropy)
         if "email" in self.kinds:
             yield from emails(text)
+        if "ip" in self.kinds and seen.version_4:
+            yield from version_4(text, self.private_addresses)
         if "ip" in self.kinds:
-            yield from ip_addresses(text, self.private_addresses)
-        if NUMERIC & set(self.kinds):
-            for begin, end in _windows(text):
-                yield from self._numbers(text, begin, end)
+            yield from version_6(text, self.private_addresses)
+        for begin, end in seen.windows if NUMERIC & set(self.kinds) else ():
+            yield from self._numbers(text, begin, end)
 
     def _numbers(self, text: str, begin: int, end: int) -> Iterator[Found]:
         if "iban" in self.kinds:
@@ -74,16 +78,3 @@ class Patterns(Privacy):
             yield from identities(text, begin, end, self.countries)
         if "phone" in self.kinds:
             yield from phones(text, begin, end)
-
-
-def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """Where digits stand close together, with what is around them."""
-    begin = end = -1
-    for match in CLUSTER.finditer(text):
-        if match.start() - BESIDE > end:
-            if end > begin:
-                yield begin, end
-            begin = max(0, match.start() - BESIDE)
-        end = min(len(text), match.end() + BESIDE)
-    if end > begin:
-        yield begin, end

@@ -1,11 +1,13 @@
 import logging
+import random
 import time
 
 import pytest
 from pydantic import ValidationError
 
-from steps.methods.privacy import Found, mask
+from steps.methods.privacy import Found, mask, patterns
 from steps.methods.privacy._identities import COUNTRIES, IDENTITIES
+from steps.methods.privacy._scan import Seen
 from steps.methods.privacy.patterns import EVERY, Patterns
 
 TOKEN = "zX81kQ0pLw4vT6bN2mR9cY7d"  # nobody's
@@ -140,6 +142,17 @@ def test_masked_text_has_no_match() -> None:
     once = [mask(text, found) for text, found in zip(texts, Patterns().find(texts), strict=True)]
     again = [mask(text, found) for text, found in zip(once, Patterns().find(once), strict=True)]
     assert again == once
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_first_look_hides_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    examples = [split(marked)[0] for texts in EXAMPLES.values() for marked in texts] + NOTHING
+    between = [" ", "\n", ", ", "x", "1", "–", "日本", "é" * 50, "word " * 20, "."]
+    texts = ["".join(rng.choice(examples) + rng.choice(between) for _ in range(4)) for _ in range(20)]
+    found = Patterns().find(texts)
+    monkeypatch.setattr(patterns, "look", lambda text: Seen([(0, len(text))], True, True, True))
+    assert found == Patterns().find(texts)
 
 
 def test_a_text_gives_the_same_in_any_batch() -> None:

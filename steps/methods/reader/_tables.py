@@ -19,12 +19,11 @@ def known_columns(names: Iterable[str]) -> list[str]:
 
 
 def one_thread() -> None:
-    """Let Arrow compute in this thread and allocate as it goes: its own pool reserves a gibibyte at once."""
+    """Let Arrow compute in this thread."""
     import pyarrow
 
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def records_of(batches: Iterable[Any], file: Path, reader: Reader) -> Iterator[Record | Rejected]:

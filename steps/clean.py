@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +11,23 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Corpus, Holdout, Index, Kept, Landed, Model
 from steps.core.conservation import conservation
-from steps.core.documents import Item, read_documents, read_items
+from steps.core.documents import Item, read_items
 from steps.core.holdouts import PARTS, held_folders, rows_of, without_tasks
 from steps.core.index import IndexRow, OpenIndex, write_index
 from steps.core.method import from_recipe
 from steps.core.records import FREE, SUPERSEDED
 from steps.core.shards import digest_of, write_json
-from steps.core.state import buffer_documents, describe_segment, digest_of_folder, digest_of_segments
+from steps.core.state import describe_segment, digest_of_folder, digest_of_segments
 from steps.core.workspace import Workspace
-from steps.curation.chain import Chain, named
+from steps.curation.chain import Chain
 from steps.curation.finish import Fit, twins, write
+from steps.curation.learn import learn
 from steps.curation.look import known_rows, look_all, stale_keys
 from steps.curation.rebuild import rebuilt
+from steps.curation.statistics import statistics_of
 from steps.curation.sweep import Rules, Swept, judge_all, save_grams
 from steps.methods.decontaminate import Decontaminate
 from steps.methods.dedup import Dedup
-from steps.methods.quality import Around
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ def clean(
     """Keep the documents that are newest, not held out, not known, fit, and not said twice.
 
     Per task: `<task>/documents.jsonl` (kept), `<task>/dropped.jsonl` (key, reason, of, content_hash, batch, ...) and
-    `<task>/passages.json` (what each rule left); `index/` is what this attempt adds to the index, `learned/<task>/`
-    what rules learned, and `holdout/`, where a task is held, the hold-outs without it.
+    `<task>/{passages,statistics}.json` (what each rule left, and of what); `index/` is what this attempt adds to the
+    index, `learned/<task>/` what rules learned, and `holdout/`, where a task is held, the hold-outs without it.
 
     An index made with other settings of `dedup` is made anew from the `consumed` batches: `index-rebuilt/`.
 
@@ -84,7 +85,7 @@ def clean(
     swept: dict[str, Swept] = {}
     held = {}
     for task, own in corpus.items():
-        learned = _learn(workspace, config, corpus, task, buffer, model)
+        learned = learn(workspace, config, corpus, task, buffer, model)
         rules = Rules(config, config.decontaminate, config.dedup, learned, grams, folders, frozenset(stale))
         free = states[task] == FREE
         swept[task] = judge_all(workspace, rules, files[task], looks[task], free, known[task])
@@ -97,6 +98,9 @@ def clean(
         kept = clean(workspace, config, others, rest, index, buffer, model, consumed)
         return kept.model_copy(update={"held": {**held, **kept.held}, "rebuilt": remade})
     fits = _write(workspace, swept)
+    for task, fit in fits.items():
+        facts = statistics_of(looks[task], states[task], known[task], swept[task], fit.places)
+        write_json(workspace.path / task / "statistics.json", facts)
     superseded = {task: int((states[task] == SUPERSEDED).sum()) for task in corpus}
     result = _describe(workspace, settings, corpus, holdout, index, stale, superseded, fits)
     for task in corpus:
@@ -120,32 +124,6 @@ def _items(folder: Path) -> Iterator[Item]:
     """Every hold-out item of every task."""
     for file in sorted(folder.glob("*/*.jsonl")):
         yield from read_items(file)
-
-
-def _learn(
-    workspace: Workspace, config: CleanConfig, corpus: Mapping[str, Corpus], task: str, buffer: Buffer, model: Model
-) -> Path:
-    """Let the rules learn for a task; returns the folder of what they learned."""
-
-    def texts(names: Sequence[str]) -> Iterator[str]:
-        for document in buffer_documents(workspace, buffer).values():
-            if not names or document.task in names:
-                yield document.text
-        for name in names:
-            if name in corpus:
-                yield from sample(name)
-
-    def sample(name: str = task) -> Iterator[str]:
-        return (document.text for document in read_documents(workspace.at(corpus[name].path)))
-
-    learned, figures = workspace.path / "learned" / task, {}
-    shutil.rmtree(learned, ignore_errors=True)
-    for name, rule in zip(named("quality", config.quality), config.quality, strict=True):
-        (learned / name).mkdir(parents=True)
-        around = Around(learned / name, texts, sample, workspace.at(model.path), workspace.seed, workspace.device)
-        figures[name] = dict(rule.learn(around))
-    write_json(learned / "figures.json", figures)
-    return learned
 
 
 def _describe(

@@ -42,6 +42,7 @@ class Fit:
     rows: list[IndexRow]
     bands: np.ndarray  # uint64 [N, K]
     drops: Counter[str]
+    places: list[int]  # of what was kept, among the fit
 
 
 def write(folder: Path, swept: Swept, labels: np.ndarray, begin: int, keys: Sequence[str]) -> Fit:
@@ -84,7 +85,7 @@ def write(folder: Path, swept: Swept, labels: np.ndarray, begin: int, keys: Sequ
     changes = sum((part.changes for part in swept.parts), Counter[str]())
     facts = {"passages": [one._asdict() for one in passages], "changes": dict(sorted(changes.items()))}
     write_json(folder / "passages.json", facts)
-    return Fit(rows, swept.bands[places] if swept.parts else np.empty((0, 0), dtype=np.uint64), drops)
+    return Fit(rows, swept.bands[places] if swept.parts else np.empty((0, 0), dtype=np.uint64), drops, places)
 
 
 def _summed(parts: Sequence[list[Passage]]) -> Iterator[tuple[str, int, int]]:

@@ -19,6 +19,7 @@ from steps.core.workspace import Workspace
 from steps.curation.chain import Chain, Passage, judge
 from steps.curation.excerpts import dropped_row, explained
 from steps.curation.look import Look
+from steps.curation.statistics import languages_of, share_to_sample
 from steps.methods.decontaminate import Decontaminate, Grams, Hits
 from steps.methods.dedup import Dedup
 
@@ -44,6 +45,7 @@ class JudgeJob(NamedTuple):
     rows: np.ndarray  # of the part, those to judge, int64
     known: dict[int, tuple[str, str]]  # row of the part -> the reason to drop it unseen, and who says the same
     rules: Rules
+    share: float  # of the documents whose language is told, 0..1
     out: Path  # `<out>.kept.jsonl` and `<out>.dropped.jsonl` are written
 
 
@@ -59,6 +61,8 @@ class Part(NamedTuple):
     passages: list[Passage]
     changes: Counter[str]
     drops: Counter[str]
+    languages: dict[int, str]  # place among the fit -> its language as it landed, of a sample
+    languages_seen: Counter[str]  # of the whole sample, dropped or not
 
 
 def judge_part(job: JudgeJob) -> Part:
@@ -70,6 +74,7 @@ def judge_part(job: JudgeJob) -> Part:
         elif row in job.known:
             reason, of = job.known[row]
             dropped.append(dropped_row(orjson.loads(line), reason, of))
+    told = languages_of(documents, job.share)
     judged = judge(job.rules.chain, documents, job.rules.learned)
     fit = judged.fit
     kept = [judged.fates[row].document for row in fit]
@@ -89,6 +94,8 @@ def judge_part(job: JudgeJob) -> Part:
         judged.passages,
         judged.changes,
         Counter(row["reason"] for row in dropped),
+        {place: told[row] for place, row in enumerate(fit) if row in told},
+        Counter(told.values()),
     )
 
 
@@ -112,12 +119,26 @@ class Swept:
     @property
     def near(self) -> dict[int, str]:
         """Place among the fit of the task -> key in the index that is nearly the same."""
+        return self._placed([part.near for part in self.parts])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Characters of the fit, as they stand, int64 [M]."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(part.lengths for part in self.parts)])
+
+    @property
+    def languages(self) -> dict[int, str]:
+        """Place among the fit of the task -> its language as it landed, of a sample."""
+        return self._placed([part.languages for part in self.parts])
+
+    @property
+    def languages_seen(self) -> Counter[str]:
+        """The languages of the sample, dropped or not."""
+        return sum((part.languages_seen for part in self.parts), Counter[str]())
+
+    def _placed(self, found: list[dict[int, str]]) -> dict[int, str]:
         begins = np.cumsum([0, *(len(part.keys) for part in self.parts)]).tolist()
-        return {
-            begin + place: key
-            for begin, part in zip(begins, self.parts, strict=False)
-            for place, key in part.near.items()
-        }
+        return {begin + place: value for begin, own in zip(begins, found, strict=False) for place, value in own.items()}
 
 
 def judge_all(
@@ -125,12 +146,13 @@ def judge_all(
 ) -> Swept:
     """Put the free records of a task, those that are not known, through the rules."""
     jobs, first = [], 0
+    share = share_to_sample(int(free.sum()) - len(known))
     for place, ((begin, end), size) in enumerate(zip(ranges(file, RANGE_BYTES), seen.sizes, strict=True)):
         own = {row - first: known[row] for row in range(first, first + size) if row in known}
         judged = free[first : first + size].copy()
         judged[list(own)] = False
         out = workspace.path / "parts" / file.parent.name / f"{place:05}"
-        jobs.append(JudgeJob(file, begin, end, np.flatnonzero(judged), own, rules, out))
+        jobs.append(JudgeJob(file, begin, end, np.flatnonzero(judged), own, rules, share, out))
         first += size
     parts = []
     for done, part in enumerate(workspace.map(judge_part, jobs)):

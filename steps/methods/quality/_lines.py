@@ -23,7 +23,7 @@ class LineCounts:
     def sketch(self, texts: Bytes) -> None:
         """Count the lines of some texts roughly, never too low; a text that came before is left out."""
         lines, ends = line_hashes(texts, self._min_characters)
-        self.num_texts += _sketch(lines, ends, texts.data, texts.offsets, self._seen, self._cells)
+        self.num_texts += _pass(lines, ends, texts.data, texts.offsets, self._seen, self._cells, -1)[0]
 
     def again(self) -> None:
         """Start over with the same texts, for `count`."""
@@ -32,8 +32,7 @@ class LineCounts:
     def count(self, texts: Bytes, limit: int) -> None:
         """Count exactly the lines that may stand in more than `limit` texts."""
         lines, ends = line_hashes(texts, self._min_characters)
-        most = min(limit, MOST - 1)
-        found = _candidates(lines, ends, texts.data, texts.offsets, self._seen, self._cells, most)
+        _, found = _pass(lines, ends, texts.data, texts.offsets, self._seen, self._cells, min(limit, MOST - 1))
         every = np.concatenate([self._keys, found])
         self._keys, where = np.unique(every, return_inverse=True)
         ones = np.ones(len(found), dtype=np.int64)
@@ -110,46 +109,25 @@ def _cells(line: np.uint64) -> tuple[np.int64, np.int64]:
     return np.int64(line >> shift), np.int64((line >> np.uint64(8)) & mask)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sketch(
-    lines: np.ndarray, ends: np.ndarray, data: np.ndarray, offsets: np.ndarray, seen: np.ndarray, cells: np.ndarray
-) -> int:
-    distinct = 0
+@numba.njit(cache=True, nogil=True)
+def _pass(lines, ends, data, offsets, seen, cells, limit):  # type: ignore[no-untyped-def]
+    """Count the lines of new texts in the cells, or, from limit 0 on, collect those whose cells are above it."""
+    found = np.empty(len(lines) if limit >= 0 else 0, dtype=np.uint64)
+    distinct = count = 0
     for row in range(len(offsets) - 1):
         if not _is_new(data, offsets[row], offsets[row + 1], seen):
             continue
         distinct += 1
         before = np.uint64(0)
         for line in np.sort(lines[ends[row] : ends[row + 1]]):
-            if line != before:
-                first, second = _cells(line)
+            if line == before:
+                continue
+            before = line
+            first, second = _cells(line)
+            if limit < 0:
                 cells[0, first] += cells[0, first] < MOST
                 cells[1, second] += cells[1, second] < MOST
-            before = line
-    return distinct
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _candidates(
-    lines: np.ndarray,
-    ends: np.ndarray,
-    data: np.ndarray,
-    offsets: np.ndarray,
-    seen: np.ndarray,
-    cells: np.ndarray,
-    limit: int,
-) -> np.ndarray:
-    found = np.empty(len(lines), dtype=np.uint64)
-    count = 0
-    for row in range(len(offsets) - 1):
-        if not _is_new(data, offsets[row], offsets[row + 1], seen):
-            continue
-        before = np.uint64(0)
-        for line in np.sort(lines[ends[row] : ends[row + 1]]):
-            if line != before:
-                first, second = _cells(line)
-                if cells[0, first] > limit and cells[1, second] > limit:
-                    found[count] = line
-                    count += 1
-            before = line
-    return found[:count].copy()
+            elif cells[0, first] > limit and cells[1, second] > limit:
+                found[count] = line
+                count += 1
+    return distinct, found[:count].copy()

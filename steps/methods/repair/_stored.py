@@ -32,12 +32,11 @@ class Programs:
         first, last = np.searchsorted(self._hashes, wanted), np.searchsorted(self._hashes, wanted, side="right")
         found = None
         if first < last:
-            now = (None, document.content_hash, content_hash(document.text))  # as it arrived, or as repairs left it
             with self._path.open("rb") as file:
                 for place in self._places[first:last].tolist():
                     file.seek(place)
                     row = orjson.loads(file.readline())
-                    if row["key"] == document.key and row.get("content_hash") in now:
+                    if row["key"] == document.key and _is_of(document, row.get("content_hash")):
                         found = str(row["program"])
         return found
 
@@ -46,6 +45,11 @@ class Programs:
 def load_programs(path: Path, stamp: int, size: int) -> Programs:
     """The programs of a file, which stay known in this process while the file is the same."""
     return Programs(path)
+
+
+def _is_of(document: Document, wanted: str | None) -> bool:
+    """Whether a hash is of the document, as it arrived or as repairs left it."""
+    return wanted in (None, document.content_hash) or wanted == content_hash(document.text)
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, str]:

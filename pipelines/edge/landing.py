@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pipelines.edge.forget.tombstones import buried, hash_of, keep_out
 from steps.core.artifacts import Batch, TaskFacts
 from steps.core.manifest import FILES, LandedFile, Manifest, digest_of_landing, read_manifest
 from steps.core.shards import digest_of_file, read_lines, write_json
@@ -86,11 +87,14 @@ def batches(root: Path, task: str) -> list[Batch]:
 def land(root: Path, task: str, files: Sequence[Path], removals: Sequence[str] = (), *, now: datetime) -> Batch | None:
     """Land files and folders of files, and withdraw keys; none: the same content has landed before.
 
+    What was forgotten is left out, by its key or its content.
+
     A landing counts as landed before unless something since can have undone it: a later batch that holds another
     content under one of its file names, or that withdraws keys.
 
     Raises:
-        ValueError: the task does not exist, or a path is missing, is no regular file or points outside.
+        ValueError: the task does not exist, a path is missing, is no regular file or points outside, or a file that
+            cannot be rewritten holds what was forgotten.
         OSError: a file cannot be read, or the disk is full; nothing partial remains.
     """
     tasks = load_tasks(root)
@@ -106,7 +110,7 @@ def land(root: Path, task: str, files: Sequence[Path], removals: Sequence[str] =
         raise ValueError(f"{task}: wanted keys to remove, found an empty one; name the document's key")
     folder = root / LANDING / task
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(root):
+    with lock(root):
         for leftover in folder.glob(f"{PARTIAL}*"):  # of a landing that was killed: nobody else holds the lock
             shutil.rmtree(leftover)
         partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder))
@@ -164,7 +168,11 @@ def _keys(path: Path) -> set[str]:
 def _land(
     root: Path, task: str, partial: Path, named: dict[str, Path], keys: Sequence[str], now: datetime
 ) -> Batch | None:
-    landed = tuple(_copy(path, partial / FILES / name, name) for name, path in sorted(named.items()))
+    copied = [_copy(path, partial / FILES / name, name) for name, path in sorted(named.items())]
+    landed, met = keep_out(root, partial, copied)
+    keys = [key for key in keys if hash_of(key) not in buried(root).keys]
+    if not landed and not keys:
+        return None
     earlier = batches(root, task)
     if _landed_before(root, earlier, landed, keys):
         return None
@@ -173,7 +181,8 @@ def _land(
     numbers = [int(match[1]) for path in folder.iterdir() if (match := BATCH_NAME.match(path.name))]
     name = f"{max(numbers, default=0) + 1:04d}-{digest[:8]}"
     moment = now.astimezone(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(task=task, name=name, landed_at=moment, files=landed, removals=tuple(keys), digest=digest)
+    facts = {"task": task, "name": name, "landed_at": moment, "files": landed, "removals": keys}
+    manifest = Manifest.model_validate({**facts, "digest": digest, "forgotten": met})
     write_json(partial / "manifest.json", manifest.model_dump())
     partial.chmod(0o755)
     partial.rename(folder / name)
@@ -279,8 +288,8 @@ def _batch(root: Path, folder: Path, manifest: Manifest) -> Batch:
 
 
 @contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Only one landing at a time; the kernel lets go of the lock when a process dies."""
+def lock(root: Path) -> Iterator[None]:
+    """Only one landing, or deletion, at a time; the kernel lets go of the lock when a process dies."""
     with (root / LANDING / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -29,6 +29,16 @@ class LandedFile(Frozen):
         return self
 
 
+class Tombstone(Frozen):
+    """What is left of a document that was forgotten: enough to know it again, nothing to read."""
+
+    key: str | None = Field(None, description="SHA-256 of its key")
+    content: str | None = Field(None, description="its content hash: SHA-256 of its text")
+    when: str = Field(description="ISO 8601, UTC")
+    why: str
+    who: str
+
+
 class Manifest(Frozen):
     """What one landing brought and withdrew."""
 
@@ -38,6 +48,7 @@ class Manifest(Frozen):
     files: tuple[LandedFile, ...] = Field(description="in the order of their names")
     removals: tuple[str, ...] = Field(description="keys withdrawn, sorted")
     digest: str = Field(description="of names, contents and removals; never of the time")
+    forgotten: tuple[Tombstone, ...] = Field((), description="documents that were cut out since, or that came again")
 
 
 def digest_of_landing(files: Sequence[LandedFile], removals: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""Deletion: documents leave everything that a workspace holds, and cannot land again."""

@@ -12,6 +12,7 @@ from steps.methods.privacy._shared import said_before
 AFTER = r"(?!\w|[.,-][0-9])"
 
 SSN = "(?!000|666|9|078-05-1120|219-09-9999|457-55-5462)"  # never given out, or printed in advertisements
+MONTH, DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ IDENTITIES = (  # where a check digit lets one number in ten pass and the form i
     Identity("br-cpf", r"[0-9]{11}", "br.cpf", r"\bCPF\b"),
     Identity("pl-pesel", r"[0-9]{11}", "pl.pesel", r"PESEL"),
     Identity("ch-ahv", r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}|756[0-9]{10}", "ch.ssn"),
-    Identity("cn-id", r"[1-9][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]", "cn.ric"),
+    Identity("cn-id", f"[1-9][0-9]{{5}}(?:19|20)[0-9]{{2}}{MONTH}{DAY}[0-9]{{3}}[0-9Xx]", "iso7064.mod_11_2"),
     Identity("in-aadhaar", r"[2-9][0-9]{3}([ -]?)[0-9]{4}\1[0-9]{4}", "in_.aadhaar", r"aadhaar|aadhar|\bUID\b"),
     Identity("ca-sin", r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{3}", "ca.sin", r"\bSIN\b|social insurance|\bNAS\b"),
 )

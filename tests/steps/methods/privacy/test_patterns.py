@@ -28,6 +28,8 @@ EXAMPLES = {  # kind -> texts with one match each, between < and >
         "<1-800-555-0199>",
         "<01 84 17 61 18>",
         "<(08) 8747 6301>",
+        "<098-682 28 28>",
+        "<(04125) 24273>",
         "Please call me on <451 5986>",
         "Phone:\n<60-56-85-91>",
         "<416 60 039> office",

@@ -28,6 +28,17 @@ CLAIMED = {  # the corpus's types that we claim to find, and our kinds
 }
 CLEAN = ("general", "domain_biomed", "domain_contracts", "domain_postgres_docs", "dirty_web_pages", "dirty_mail_spam")
 ENGLISH = ("general", "domain_biomed", "domain_contracts", "domain_postgres_docs", "task_gsm8k", "task_banking77")
+PLACES = (
+    "en_US en_GB en_AU en_CA en_IN de_DE de_CH fr_FR fr_CH es_ES it_IT nl_NL pl_PL pt_BR sv_SE da_DK no_NO fi_FI cs_CZ "
+    "ja_JP ko_KR zh_CN ru_RU tr_TR"
+)
+GENERATED = (  # Faker's provider, our kind, and the word that a text would have before it
+    ("email", "email", "E-mail:"),
+    ("ipv4_public", "ip", "IP:"),
+    ("phone_number", "phone", "Phone:"),
+    ("credit_card_number", "card", "Card:"),
+    ("iban", "iban", "IBAN:"),
+)
 Row = dict[str, Any]
 
 
@@ -40,6 +51,7 @@ def main() -> None:
     given = options.parse_args()
     figures = {
         "found": found(given.corpora, given.misses),
+        "generated": generated() if find_spec("faker") else [],
         "speed": speed(given.corpora),
         "languages": languages(given.corpora),
         "mojibake": mojibake(given.corpora),
@@ -108,6 +120,28 @@ def score(records: Sequence[Row], matches: Sequence[Any], misses: bool) -> Count
     return counts
 
 
+def generated() -> list[Row]:
+    """Recall on what Faker makes in the forms of 24 places, alone and after a word that says what it is."""
+    from faker import Faker
+
+    from steps.methods.privacy.patterns import Patterns
+
+    rows = []
+    for provider, kind, word in GENERATED:
+        values = []
+        for place in PLACES.split():
+            maker = Faker(place)
+            maker.seed_instance(7)
+            values += [getattr(maker, provider)() for _ in range(100)]
+        row: Row = {"provider": provider, "values": len(values)}
+        for name, form in (("alone", "It went to {}, I think."), ("after a word", word + " {}")):
+            matches = Patterns().find([form.format(value) for value in values])
+            hits = sum(any(match.kind == kind for match in each) for each in matches)
+            row[name] = round(hits / len(values), 3)
+        rows.append(row)
+    return rows
+
+
 def speed(folder: Path) -> list[Row]:
     """Megabytes (characters) a second on real text, and how many matches of each kind; of these nothing is shown."""
     from steps.core.documents import Document
@@ -167,7 +201,7 @@ def mojibake(folder: Path) -> list[Row]:
 def tables(figures: dict[str, list[Row]]) -> str:
     """The figures in Markdown."""
     parts = []
-    for title, rows in figures.items():
+    for title, rows in ((title, rows) for title, rows in figures.items() if rows):
         names = list(rows[0])
         lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
         lines += ["| " + " | ".join(cell(row[name]) for name in names) + " |" for row in rows]

@@ -41,7 +41,8 @@ def kind_of(path: Path, name: str) -> str:
 
 def seen(path: Path, name: str) -> Iterator[Seen]:
     """The records of a landed file, under the keys that ingest gives them."""
-    reader: Any = load_method("reader", kind_of(path, name))(max_line_bytes=MAX_LINE_BYTES, max_expansion=MAX_EXPANSION)
+    knobs: dict[str, Any] = {"max_line_bytes": MAX_LINE_BYTES, "max_expansion": MAX_EXPANSION}
+    reader: Any = load_method("reader", kind_of(path, name))(**knobs)
     for record in reader.read(path, name):
         yield _seen(record)
 
@@ -107,8 +108,8 @@ def _spans(kind: str, begins: list[int], gone: set[int]) -> list[tuple[int, int]
 
 
 def _cut_lines(path: Path, target: Path, spans: list[tuple[int, int]]) -> None:
-    with path.open("rb") as file:
-        start = file.read(64)
+    with path.open("rb") as reading:
+        start = reading.read(64)
     codec = next((each.name for each in CODECS if each.magic.match(start)), "")
     number, place = 1, 0
     with target.open("wb") as file, _packed(file, codec) as writing:

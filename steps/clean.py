@@ -70,8 +70,9 @@ def clean(
         ValueError: an artifact lies outside the workspace, or a rule has too little text to learn from.
     """
     settings, remade = digest_of(config.dedup.model_dump(mode="json")), False
+    here = config.located(workspace.root, workspace.device)
     if OpenIndex([workspace.at(segment.path) for segment in index.segments]).settings() - {settings}:
-        index, remade = rebuilt(workspace, config, config.dedup, settings, index, consumed), True
+        index, remade = rebuilt(workspace, here, config.dedup, settings, index, consumed), True
     corpus = {task: own for task, own in corpus.items() if not own.held}
     folders = [workspace.at(segment.path) for segment in index.segments]
     held_texts = [folder for part in PARTS for folder in held_folders(workspace, holdout.state, part)]
@@ -86,7 +87,7 @@ def clean(
     held = {}
     for task, own in corpus.items():
         learned = learn(workspace, config, corpus, task, buffer, model)
-        rules = Rules(config, config.decontaminate, config.dedup, learned, grams, folders, frozenset(stale))
+        rules = Rules(here, config.decontaminate, config.dedup, learned, grams, folders, frozenset(stale))
         free = states[task] == FREE
         swept[task] = judge_all(workspace, rules, files[task], looks[task], free, known[task])
         contaminated, judged = len(swept[task].contaminated), int(free.sum()) - len(known[task])

@@ -91,7 +91,7 @@ class Session:
         self.settings = home.settings
         self.device = choose_device(self.settings.device)
         self.written = recipe
-        self.recipe = Recipe.model_validate(inputs.recipe) if inputs else resolve_auto(recipe, self.device)
+        self.recipe = Recipe.model_validate(inputs.recipe) if inputs else resolve_auto(recipe, self.device, home.root)
         self.tasks = landing.load_tasks(home.root)
         self.live = track
         self._only, self._task, self._everything, self._reached = only, task, everything, False
@@ -378,11 +378,11 @@ def choose_device(wanted: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def resolve_auto(recipe: Recipe, device: str) -> Recipe:
-    """The recipe with every `auto` replaced by what this device is good at."""
+def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:
+    """The recipe with every `auto` replaced by what this device is good at, and what rules read by digest."""
     from steps.train import resolve_precision
 
-    sections = {}
+    sections: dict[str, Any] = {"clean": recipe.clean.pinned(root)}
     for word in ("train", "evaluate"):
         section = getattr(recipe, word)
         if section.precision == "auto":

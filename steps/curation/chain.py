@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
@@ -42,6 +42,14 @@ class Chain(Frozen):
     privacy: Annotated[tuple[SerializeAsAny[Privacy], ...], BeforeValidator(_each("privacy"))] = Field(
         default_factory=_rules("privacy", "patterns"), description="what personal data is looked for"
     )
+
+    def pinned(self, root: Path) -> Self:
+        """The same rules, with the digests of what they read in the workspace among their knobs."""
+        return self.model_copy(update={"repair": tuple(repair.pinned(root) for repair in self.repair)})
+
+    def located(self, root: Path, device: str) -> Self:
+        """The same rules, which know where the workspace lies and what to compute on."""
+        return self.model_copy(update={"repair": tuple(repair.located(root, device) for repair in self.repair)})
 
 
 class Passage(NamedTuple):

@@ -27,6 +27,10 @@ class Repaired:
 class Repair(Method, ABC):
     """The slot: mends the texts of a batch."""
 
+    def pinned(self, root: Path) -> Self:
+        """The same repair, with the digest of what it reads in the workspace among its knobs."""
+        return self
+
     def located(self, root: Path, device: str = "cpu") -> Self:
         """The same repair, which knows where the workspace lies and what to compute on; its knobs are unchanged.
 

@@ -36,9 +36,10 @@ class Refine(Repair):
                 where a parenthesis is missing, as in a program that was cut off, and goes on. Commas, `=`, brackets and
                 quotes may stand in a string, which is taken letter for letter, as in the source: no escapes, so no
                 operation moves a line break or a line's number. A replacement that makes the text more than twice as
-                long is an error, and so is a negative line number. Rho of a text without words is 1. Prompts are cut in the text, never in the template,
-                and a special token that a text spells is broken up. Rule 2 comes before 4, as in the source, so a short
-                text goes even when its program is broken; min_words 0 leaves only empty ones to it.
+                long is an error, and so is a negative line number. Rho of a text without words is 1. Prompts are cut in
+                the text, never in the template, and a special token that a text spells is broken up. Rule 2 comes
+                before 4, as in the source, so a short text goes even when its program is broken; min_words 0 leaves
+                only empty ones to it.
     Reduces to: every text unchanged without programs (exact)
     """
 
@@ -75,6 +76,13 @@ class Refine(Repair):
     @property
     def _path(self) -> str:
         return self.programs or self.refiner or ""
+
+    def pinned(self, root: Path) -> Self:
+        """The same method, with the digest of its programs or refiner."""
+        path = root / self._path
+        if self.digest or not path.exists():  # what is not there is refused when it is located
+            return self
+        return self.model_copy(update={"digest": digest_of_file(path) if self.programs else digest_of_model(path)})
 
     def located(self, root: Path, device: str = "cpu") -> Self:
         """The same method, which knows the workspace; what it reads must be there, with the digest that was given."""

@@ -60,3 +60,16 @@ def test_a_chain_is_written_with_the_names_of_its_rules() -> None:
     written = CHAIN.model_dump(mode="json")
     assert [rule["method"] for rule in written["quality"]] == ["basic", "basic"]
     assert Chain.model_validate(written) == CHAIN
+
+
+def test_what_a_repair_reads_is_pinned_by_its_digest(tmp_path: Path) -> None:
+    (tmp_path / "programs.jsonl").write_text('{"key": "a", "program": "remove_lines(line_start=0, line_end=0)"}\n')
+    repair = {"method": "refine", "stage": "chunk", "programs": "programs.jsonl", "min_words": 0}
+    chain = Chain.model_validate({"repair": [repair], "quality": [], "privacy": []})
+    pinned = chain.pinned(tmp_path)
+    assert pinned != chain
+    judged = judge(pinned.located(tmp_path, "cpu"), [build_document("a", "menu\nthe words of the page")], NOWHERE)
+    assert judged.fates[0].document.text == "the words of the page"
+    (tmp_path / "programs.jsonl").write_text('{"key": "a", "program": "remove_lines(all=True)"}\n')
+    with pytest.raises(ValueError, match="wanted digest"):
+        pinned.located(tmp_path, "cpu")

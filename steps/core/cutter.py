@@ -16,7 +16,7 @@ Array = np.ndarray
 # Classes of characters, as bits.
 SPACE, ALPHA, SYMBOL, LETTER, LOWER, UPPER, QUOTE, PREFIX = (1 << bit for bit in range(8))
 SUFFIX, INFIX, BEFORE_DOT, WORD, PUNCTUATION, SENTENCE_END, TERMINAL, ODD = (1 << bit for bit in range(8, 16))
-LINE_END = 1 << 16
+LINE_END, DECIMAL = 1 << 16, 1 << 17
 
 # Facts of a word, as bits of `Words.flags`.
 IS_SYMBOL, HAS_ALPHABETIC, IS_SENTENCE_END, IS_PUNCTUATION = 1, 2, 4, 8

@@ -22,6 +22,7 @@ from steps.core import english
 from steps.core.cutter import (
     ALPHA,
     BEFORE_DOT,
+    DECIMAL,
     INFIX,
     LETTER,
     LINE_END,
@@ -91,7 +92,7 @@ def character_classes() -> np.ndarray:
     """The classes of every code point, as bits, uint32."""
     classes = np.zeros(0x110000, dtype=np.uint32)
     characters = [chr(code) for code in range(NUM_ASSIGNED)]
-    for bit, test in ((SPACE, str.isspace), (ALPHA, str.isalpha), (WORD, str.isalnum)):
+    for bit, test in ((SPACE, str.isspace), (ALPHA, str.isalpha), (WORD, str.isalnum), (DECIMAL, str.isdecimal)):
         classes[:NUM_ASSIGNED] |= np.where([test(character) for character in characters], np.uint32(bit), np.uint32(0))
     marks = [unicodedata.category(character)[0] == "P" for character in characters]
     classes[:NUM_ASSIGNED] |= np.where(marks, np.uint32(PUNCTUATION), np.uint32(0))

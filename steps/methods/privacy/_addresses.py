@@ -18,6 +18,7 @@ NO_DOMAIN = frozenset(  # picture@2x.png, package@1.0.js
 
 IPV4 = re.compile(r"[0-9](?<![\w.][0-9])[0-9]{0,2}+(?:\.[0-9]{1,3}+){3}+(?!\w|\.[0-9])")
 LIKE_A_SECTION = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){3}")  # 2 % of addresses, most versions and sections
+SECTION = re.compile(r"(?:section|chapter|version|release|§)s? ?\Z", re.IGNORECASE)
 ADDRESS_WORDS = re.compile(
     r"\bip\b|ipv4|addr|host|server|\bfrom\b|gateway|\bdns\b|ping|client|proxy|://|\[", re.IGNORECASE
 )
@@ -66,7 +67,8 @@ def version_4(text: str, private: bool) -> Iterator[Found]:
 
 def _is_called_one(text: str, begin: int) -> bool:
     at_line_start = text[begin - 1 : begin] in ("", "\n")
-    return not at_line_start and said_before(ADDRESS_WORDS, text, begin, REACH // 2)
+    called_other = at_line_start or said_before(SECTION, text, begin)
+    return not called_other and said_before(ADDRESS_WORDS, text, begin, REACH // 2)
 
 
 def version_6(text: str, private: bool) -> Iterator[Found]:

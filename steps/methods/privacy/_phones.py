@@ -67,9 +67,11 @@ def _is_phone(number: str, text: str, match: re.Match[str]) -> bool:
     num_digits = sum(map(str.isdigit, number))
     if not 7 <= num_digits <= 12 or DATE.fullmatch(number):
         return False
-    num_groups = len(NOT_DIGITS.split(number.strip("()")))
     if AMERICAN.fullmatch(number):
         return True
+    if said_before(OTHER_WORDS, text, match.start()):
+        return False
+    num_groups = len(NOT_DIGITS.split(number.strip("()")))
     if TRUNK.fullmatch(number) and (10 <= num_digits <= 11 or (num_digits == 9 and num_groups > 2)):
         return True
     reach = REACH if num_groups > 1 else REACH // 2

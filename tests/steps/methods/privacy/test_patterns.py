@@ -72,7 +72,8 @@ EXAMPLES = {  # kind -> texts with one match each, between < and >
 NOTHING = [  # looks like one, and is none
     "icon@2x.png and @home",
     "in 1990 and 2012-2013, 12:34:56.789, on 2012-01-15 or 15/01/2012",
-    "Section 9.15.2.1. See version 11.0.3.2",
+    "Section 9.15.2.1. See version 11.0.3.2; from the server (Section 27.2.5.1)",
+    "Policy No. 06 6002 6509",
     "std::vector and Face::Bad, 12:34:56:78:90:ab:cd:ef",
     "127.0.0.1, 192.168.4.20, fe80::1 and ::1",
     "4111 1111 1111 1112",

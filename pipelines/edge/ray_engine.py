@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.edge.fingerprints import STEPS, code_digest
-from pipelines.edge.runtime import AHEAD, ONE_THREAD, Function, named, work
+from pipelines.edge.runtime import AHEAD, ONE_THREAD, Function, named, watch, work
 from pipelines.edge.settings import Runtime
 from steps.core.shards import write_atomic
 
@@ -26,6 +27,8 @@ QUIET = {  # never over a user's own choice
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by default; otherwise it warns
 }
+logger = logging.getLogger(__name__)
+REACH_SECONDS = 10.0
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray takes 127.0.0.1 for its address, on any system
 
 
@@ -57,7 +60,7 @@ class RayEngine:
         waiting: deque[Any] = deque()
         try:
             with _ground(self.root) as ground:
-                remote = ray.remote(_on_ground).options(max_retries=RETRIES, num_cpus=1)
+                remote = ray.remote(_on_ground).options(max_retries=RETRIES, num_cpus=1, scheduling_strategy="SPREAD")
                 taken = 0
                 while waiting or taken < len(jobs):
                     while taken < len(jobs) and len(waiting) < self._most(ray):
@@ -99,6 +102,7 @@ def _connect(settings: Runtime) -> Any:
         os.environ.setdefault(LOOPBACK, "0")
         if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    _reach(settings.address)
     try:
         import ray
     except ImportError as error:
@@ -113,11 +117,34 @@ def _connect(settings: Runtime) -> Any:
     try:
         ray.init(address=settings.address or "local", logging_level=logging.ERROR, **options)
     except ConnectionError as error:
-        raise ConnectionError(f"runtime.address: no Ray cluster answers at {settings.address}: {error}") from error
+        raise ConnectionError(f"runtime.address: no Ray cluster at {settings.address}: {error}") from error
     finally:
         if main:
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place
+    import ray._private.worker as driver
+
+    driver.print_to_stdstream = _tell  # Ray would write to standard output, which is for `--json`
     return ray
+
+
+def _reach(address: str | None) -> None:
+    """Ray would try an address for minutes, and write a C++ stack while it does.
+
+    Raises:
+        ConnectionError: nothing listens there.
+    """
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"runtime.address: nothing answers at {address}: {error}") from error
+
+
+def _tell(message: dict[str, Any], **options: Any) -> None:
+    """What Ray has to say of its nodes while jobs run."""
+    logger.warning("Ray: %.300s", " ".join(" ".join(message["lines"]).split()))
 
 
 @contextlib.contextmanager
@@ -141,7 +168,7 @@ def _code() -> str:
 
 @cache
 def _stand_on(ground: Ground) -> None:
-    """Check, once in each worker, that it can give what this machine would.
+    """Check, once in each worker, that it can give what this machine would; and end it when its node's process dies.
 
     Raises:
         ValueError: it cannot.
@@ -154,9 +181,10 @@ def _stand_on(ground: Ground) -> None:
         )
     if _code() != ground.code:
         raise ValueError(
-            f"{where} has other code or other libraries than this machine; install the same perennial and "
-            "requirements.lock on every node, or share one virtual environment"
+            f"{where} has other code or other libraries than this machine had when it began; install the same "
+            "perennial and requirements.lock on every node, or share one environment; change neither during a run"
         )
+    threading.Thread(target=watch, args=(os.getppid(),), name="watch-parent", daemon=True).start()
 
 
 def _on_ground(ground: Ground, function: Function, job: Any) -> Any:

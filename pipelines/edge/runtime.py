@@ -196,10 +196,11 @@ def _begin(parent: int) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
+    threading.Thread(target=watch, args=(parent,), name="watch-parent", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def watch(parent: int) -> None:
+    """End this process soon after its parent's end."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)  # whoever starts the stage again must find nobody writing into its folder

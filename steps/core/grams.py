@@ -102,7 +102,7 @@ def items_held(
     rare = ~is_common[gram_of_pair] & ~grams["is_whole"][gram_of_pair]
     sizes_rare = np.bincount(grams["items"][rare], minlength=len(grams["sizes"])).astype(np.int64)
     facts = (grams["is_whole"], is_common, grams["item_starts"], grams["items"], grams["sizes"], sizes_rare)
-    best: np.ndarray = _best(texts, held, *facts, grams["num_words"] <= short, coverage)
+    best: np.ndarray = _best(len(np.unique(texts)), texts, held, *facts, grams["num_words"] <= short, coverage)
     chosen = best[:, 0] >= 0
     return best[chosen, 0], best[chosen, 1]
 
@@ -224,7 +224,8 @@ def _hold(hashes, starts, lengths, slots, rows, bits, seen, sums):  # type: igno
                 seen[row] = text
                 if count == found.shape[1]:
                     larger = np.empty((2, 2 * count), dtype=np.int64)
-                    larger[:, :count] = found
+                    for at in range(count):  # a slice would be compiled for seconds: numba brings its errors along
+                        larger[0, at], larger[1, at] = found[0, at], found[1, at]
                     found = larger
                 found[0, count], found[1, count] = text, row
                 count += 1
@@ -232,9 +233,9 @@ def _hold(hashes, starts, lengths, slots, rows, bits, seen, sums):  # type: igno
 
 
 @compiled
-def _best(texts, held, is_whole, is_common, item_starts, items, sizes, sizes_rare, is_short, coverage):  # type: ignore[no-untyped-def]
+def _best(num_texts, texts, held, is_whole, is_common, item_starts, items, sizes, sizes_rare, is_short, coverage):  # type: ignore[no-untyped-def]
     """For each text the item that it holds most of: text (-1: none) and item, int64 [texts with a gram, 2]."""
-    best = np.full((len(np.unique(texts)), 2), -1, dtype=np.int64)
+    best = np.full((num_texts, 2), -1, dtype=np.int64)
     every, rare = np.zeros(len(sizes), dtype=np.int64), np.zeros(len(sizes), dtype=np.int64)
     equal = np.zeros(len(sizes), dtype=np.bool_)
     touched = np.empty(len(sizes), dtype=np.int64)

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from steps.core.compiled import compiled
 
 VALUES_PER_WORD = 3  # of a filter: 64 bits for three values, four bits set by each
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -104,7 +105,7 @@ def build_tables(columns: np.ndarray) -> Tables:
     return Tables(joined, np.concatenate([np.zeros(0, dtype=np.uint32), *rows]), starts, filters, filter_starts)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _mixed(values):  # type: ignore[no-untyped-def]
     """Of each value its place in a filter, of 2**32, and its bits there."""
     places, bits = np.empty_like(values), np.empty_like(values)
@@ -121,7 +122,7 @@ def _mixed(values):  # type: ignore[no-untyped-def]
     return places, bits
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
     filters = np.zeros(filter_starts[-1], dtype=np.uint64)
     for table in range(len(starts) - 1):
@@ -132,7 +133,7 @@ def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
     return filters
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _find(values, rows, starts, filters, filter_starts, first, wanted, places, bits):  # type: ignore[no-untyped-def]
     passed = np.empty(wanted.shape[1], dtype=np.int64)
     found = np.empty((2, 64), dtype=np.int64)
@@ -159,7 +160,8 @@ def _find(values, rows, starts, filters, filter_starts, first, wanted, places, b
             while value != 0 and low < end and values[low] == value:
                 if count == found.shape[1]:
                     larger = np.empty((2, 2 * count), dtype=np.int64)
-                    larger[:, :count] = found
+                    for at in range(count):  # a slice would be compiled for seconds: numba brings its errors along
+                        larger[0, at], larger[1, at] = found[0, at], found[1, at]
                     found = larger
                 found[0, count] = query
                 found[1, count] = rows[low]

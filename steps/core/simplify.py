@@ -69,6 +69,7 @@ def simplified(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     out = np.empty(MOST * len(codes), dtype=np.uint32)  # pages that are never written cost nothing
     ends = np.zeros_like(offsets)
     _simplify(codes, offsets, table(), out, ends)
+    out.setflags(write=False)  # as `Texts.codes`, so that what takes both is compiled once
     return out[: ends[-1]], ends
 
 

@@ -36,8 +36,8 @@ class Refine(Repair):
                 where a parenthesis is missing, as in a program that was cut off, and goes on. Commas, `=`, brackets and
                 quotes may stand in a string, which is taken letter for letter, as in the source: no escapes, so no
                 operation moves a line break or a line's number. A replacement that makes the text more than twice as
-                long is an error, and so is a negative line number. Rho of a text without words is 1. Prompts are cut in
-                the text, never in the template, and a special token that a text spells is broken up. Rule 2 comes
+                long is an error, and so is a negative line number. Rho of a text without words is 1. Prompts are cut
+                in the text, never in the template, and a special token that a text spells is broken up. Rule 2 comes
                 before 4, as in the source, so a short text goes even when its program is broken; min_words 0 leaves
                 only empty ones to it.
     Reduces to: every text unchanged without programs (exact)

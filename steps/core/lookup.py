@@ -73,9 +73,11 @@ class Tables:
         Both are int64 [matches], in no order that means anything.
         """
         assert first + len(queries.values) < len(self.starts), "one table for each row of queries"
-        parts = (queries.values, queries.places, queries.bits)
-        found: tuple[np.ndarray, np.ndarray] = _find(*self.arrays().values(), first, *parts)
+        found: tuple[np.ndarray, np.ndarray] = _find(self._parts(), first, *queries)
         return found
+
+    def _parts(self) -> tuple[np.ndarray, ...]:
+        return self.values, self.rows, self.starts, self.filters, self.filter_starts
 
     def columns(self, first: int, num_rows: int) -> np.ndarray:
         """The tables from `first` on as the columns that they were made of, uint64 [num_rows, tables]."""
@@ -134,7 +136,8 @@ def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _find(values, rows, starts, filters, filter_starts, first, wanted, places, bits):  # type: ignore[no-untyped-def]
+def _find(tables, first, wanted, places, bits):  # type: ignore[no-untyped-def]
+    values, rows, starts, filters, filter_starts = tables
     passed = np.empty(wanted.shape[1], dtype=np.int64)
     found = np.empty((2, 64), dtype=np.int64)
     count = 0

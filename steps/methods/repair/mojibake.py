@@ -11,7 +11,9 @@ from steps.core.method import Cite
 from steps.methods.repair import Repair, Repaired
 
 # A character of several bytes that was read byte by byte leaves two strangers side by side, or one and what was a
-# no-break space; without either, and without C1 controls, ftfy changes nothing.
+# no-break space; without either, and without C1 controls, ftfy changes nothing. The second alone proves nothing: `Ã`
+# and a space may be a table of letters.
+EVIDENCE = re.compile("[^\\x00-\\x7f]{2}|[\\x80-\\x9f]")
 SUSPECT = re.compile("[^\\x00-\\x7f]{2}|[\\xc2-\\xdf] |[\\x80-\\x9f]")
 ENTITY = re.compile(r"&#?\w{1,24};")
 LOST = "\ufffd"
@@ -23,7 +25,8 @@ class Mojibake(Repair):
     Rule:       a line becomes what its bytes say in UTF-8, if ftfy finds that it was read in another encoding and that
                 the result is likelier; `Ã©` -> `é`. Entities are decoded in texts without `<`, which are not HTML.
     Units:      `changes`: lines mended, entities decoded
-    Differs:    ftfy's other repairs are off: ligatures, quotes, widths, line breaks, normalisation. What was replaced
+    Differs:    ftfy's other repairs are off: ligatures, quotes, widths, line breaks, normalisation. A letter before a
+                space is taken for mojibake only where the text has other evidence. What was replaced
                 by U+FFFD is lost; no repair brings it back, so a text may be dropped for its share of them.
     Reduces to: the same text where all is ASCII and no entity is left (exact)
     """
@@ -43,7 +46,7 @@ class Mojibake(Repair):
         changes = {}
         if self.entities == "without-tags" and "&" in text and "<" not in text:
             text, changes["entities"] = _decoded(text)
-        if not text.isascii() and SUSPECT.search(text):
+        if not text.isascii() and EVIDENCE.search(text):
             text, changes["mojibake"] = _mended(text)
         lost = text.count(LOST)
         reason = "lost-characters" if lost > self.max_lost_share * len(text) else ""

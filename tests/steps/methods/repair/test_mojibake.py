@@ -35,7 +35,17 @@ def test_twice_wrong_is_mended_too() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "naïve café", "“Quoted” – it’s…", "Ünïcödé", "日本語のテキスト", "à la carte", "AT&T &", "x < y &amp; z"],
+    [
+        "plain",
+        "naïve café",
+        "“Quoted” – it’s…",
+        "Ünïcödé",
+        "日本語のテキスト",
+        "à la carte",
+        "AT&T &",
+        "Â A\nÃ A",
+        "x < y &amp; z",
+    ],
 )
 def test_what_is_right_stays_as_it_is(text: str) -> None:
     assert repaired(text) == Repaired(text)

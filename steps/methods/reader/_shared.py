@@ -31,8 +31,8 @@ def head(file: Path) -> bytes:
         return b""
 
 
-def lines(file: Path, reader: Reader) -> Iterator[Line]:
-    """The lines of a file; no more than `max_line_bytes` and a chunk are ever held.
+def lines(file: Path, reader: Reader, *, empty: bool = True) -> Iterator[Line]:
+    """The lines of a file, with or without empty ones; no more than `max_line_bytes` and a chunk are ever held.
 
     Raises:
         OSError: the file cannot be read.
@@ -43,7 +43,7 @@ def lines(file: Path, reader: Reader) -> Iterator[Line]:
             parts = chunk.split(b"\n")
             for index, part in enumerate(parts):
                 if index:  # a line break lies before this part
-                    if not skipping:
+                    if not skipping and (held or empty):
                         yield Line(number, bytes(held))
                     number, skipping = number + 1, False
                     held.clear()

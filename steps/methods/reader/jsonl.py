@@ -38,7 +38,7 @@ class Jsonl(Reader):
             yield Rejected(1, "binary", excerpt(start))
             return
         empty = True
-        for line in lines(file, self):
+        for line in lines(file, self, empty=False):
             raw = line.raw.removeprefix(BYTE_ORDER_MARK) if line.number == 1 else line.raw
             if line.problem:
                 yield Rejected(line.number, line.problem, excerpt(raw))

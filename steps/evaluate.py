@@ -15,6 +15,7 @@ from steps.core.likelihood import batches, continuation, encode, first_context, 
 from steps.core.models import load_model, load_tokenizer
 from steps.core.shards import canonical_json, digest_of, digest_of_file, write_lines
 from steps.core.workspace import Workspace
+from steps.methods.privacy import masked
 
 logger = logging.getLogger(__name__)
 PARTS = ("anchor", "fresh")
@@ -158,7 +159,7 @@ def _fill_cache(
     for item in unsampled:
         prompt = " ".join(item.text.split()[:PROMPT_WORDS])
         written = continuation(network, tokenizer, prompt, config.sample_tokens)
-        _append(cache, Cached(source=source, samples={item.id: f"{prompt} → {written.strip()}"}))
+        _append(cache, Cached(source=source, samples={item.id: masked(f"{prompt} → {written.strip()}")}))
 
 
 def _score(found: Iterable[Item], scored: Mapping[str, Scored]) -> Score:

@@ -14,7 +14,11 @@ from steps.core.method import Method, method_names
 from steps.core.shards import digest_of
 
 STEPS = Path(__file__).parent.parent.parent / "steps"
-CHOOSES = {"ingest": ("reader", "privacy"), "clean": ("reader", "privacy")}  # a reader by the file, masks for excerpts
+CHOOSES = {  # a reader by the file, masks for what is shown
+    "ingest": ("reader", "privacy"),
+    "clean": ("reader", "privacy"),
+    "evaluate": ("privacy",),
+}
 LIBRARIES = {  # import name -> distribution; only those that can change a number
     "torch": "torch",
     "transformers": "transformers",

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steps.core.documents import row_of
-from steps.core.method import load_method
 from steps.curation.chain import Chain, Fate
-from steps.methods.privacy import Found, Privacy
+from steps.methods.privacy import Found, default
 
 EXCERPT_CHARACTERS = 160
 
@@ -19,7 +18,7 @@ def dropped_row(row: Mapping[str, Any], reason: str, of: str | None = None) -> d
 
 def explained(chain: Chain, fates: Sequence[Fate]) -> list[dict[str, Any]]:
     """Lines of `dropped.jsonl` for what rules dropped, each with what was found and where; private data is masked."""
-    guards: Sequence[Privacy] = chain.privacy or [load_method("privacy", "patterns")()]  # type: ignore[list-item]
+    guards = chain.privacy or (default(),)
     shown = [_window(fate) for fate in fates]
     found = [[match for guard in guards for match in guard.find([text])[0]] for text, _, _ in shown]
     rows = []

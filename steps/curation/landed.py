@@ -1,7 +1,6 @@
 """The records of landed batches: documents, or reasons why they are none."""
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from steps.core.manifest import FILES, LandedFile, read_manifest
 from steps.core.method import load_method
 from steps.core.shards import digest_of_file
 from steps.core.workspace import Workspace
-from steps.methods.privacy import Privacy, mask
+from steps.methods.privacy import masked
 from steps.methods.reader import EXCERPT_CHARACTERS, Record, Rejected, excerpt, reader_for
 from steps.methods.reader._shared import head
 
@@ -96,16 +95,8 @@ def _outcome(record: Record | Rejected, landed: Landed, batch: Batch, name: str,
 
 def shown(text: str) -> str:
     """How a record begins, with private data masked; what the end may cut through is left out."""
-    found = _guard().find([text[: 8 * EXCERPT_CHARACTERS]])[0]
-    begin = excerpt(mask(text[: 8 * EXCERPT_CHARACTERS], found))
+    begin = excerpt(masked(text[: 8 * EXCERPT_CHARACTERS]))
     if len(text) < EXCERPT_CHARACTERS:
         return begin
     whole, _, _ = begin.rpartition(" ")
     return f"{whole} …" if whole else "…"
-
-
-@cache
-def _guard() -> Privacy:
-    guard = load_method("privacy", "patterns")()
-    assert isinstance(guard, Privacy)
-    return guard

@@ -32,6 +32,10 @@ REACH_SECONDS = 10.0
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray takes 127.0.0.1 for its address, on any system
 
 
+class NoCluster(ConnectionError):
+    """No cluster that could do the work; no batch is to blame for it."""
+
+
 class Ground(NamedTuple):
     """What a worker must find where it runs."""
 
@@ -50,8 +54,7 @@ class RayEngine:
         """The function's result for each job, in order.
 
         Raises:
-            ValueError: Ray is not installed, or a worker has other files or other code.
-            ConnectionError: the cluster does not answer.
+            NoCluster: it does not answer, a worker has other files or other code, or Ray is not installed here.
             RuntimeError: a job's workers or nodes died again and again.
         """
         if not jobs:
@@ -106,7 +109,7 @@ def _connect(settings: Runtime) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ValueError("runtime.engine: ray is not installed; pip install 'perennial[ray]'") from error
+        raise NoCluster("runtime.engine: ray is not installed; pip install 'perennial[ray]'") from error
     if ray.is_initialized():
         return ray
     options: dict[str, Any] = {"runtime_env": {"env_vars": ONE_THREAD}, "log_to_driver": False}
@@ -117,7 +120,7 @@ def _connect(settings: Runtime) -> Any:
     try:
         ray.init(address=settings.address or "local", logging_level=logging.ERROR, **options)
     except ConnectionError as error:
-        raise ConnectionError(f"runtime.address: no Ray cluster at {settings.address}: {error}") from error
+        raise NoCluster(f"runtime.address: no Ray cluster at {settings.address}: {error}") from error
     finally:
         if main:
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own in its place
@@ -131,7 +134,7 @@ def _reach(address: str | None) -> None:
     """Ray would try an address for minutes, and write a C++ stack while it does.
 
     Raises:
-        ConnectionError: nothing listens there.
+        NoCluster: nothing listens there.
     """
     if address is None or address == "auto":
         return
@@ -139,7 +142,7 @@ def _reach(address: str | None) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
     except OSError as error:
-        raise ConnectionError(f"runtime.address: nothing answers at {address}: {error}") from error
+        raise NoCluster(f"runtime.address: nothing answers at {address}: {error}") from error
 
 
 def _tell(message: dict[str, Any], **options: Any) -> None:
@@ -171,16 +174,16 @@ def _stand_on(ground: Ground) -> None:
     """Check, once in each worker, that it can give what this machine would; and end it when its node's process dies.
 
     Raises:
-        ValueError: it cannot.
+        NoCluster: it cannot.
     """
     where = f"the Ray node {os.uname().nodename}"
     path = Path(ground.file)
     if not path.exists() or path.read_text(encoding="utf-8") != ground.content:
-        raise ValueError(
+        raise NoCluster(
             f"{where} does not see the workspace {path.parents[2]}; mount it on every node, at the same path"
         )
     if _code() != ground.code:
-        raise ValueError(
+        raise NoCluster(
             f"{where} has other code or other libraries than this machine had when it began; install the same "
             "perennial and requirements.lock on every node, or share one environment; change neither during a run"
         )

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from pipelines.edge import ray_engine
-from pipelines.edge.ray_engine import Ground
+from pipelines.edge.attempts import kind_of
+from pipelines.edge.ray_engine import Ground, NoCluster
 from pipelines.edge.runtime import mapper
 from pipelines.edge.settings import Runtime
 from steps.core.ranges import ranges
@@ -24,17 +25,17 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 def test_a_worker_that_does_not_see_the_workspace_is_refused(tmp_path: Path) -> None:
     with ray_engine._ground(tmp_path) as ground:
         ray_engine._stand_on(ground)
-    with pytest.raises(ValueError, match=f"does not see the workspace {tmp_path}; mount it on every node"):
+    with pytest.raises(NoCluster, match=f"does not see the workspace {tmp_path}; mount it on every node"):
         ray_engine._stand_on(ground._replace(file=f"{ground.file}x"))
 
 
 def test_a_worker_with_another_disk_at_the_same_path_is_refused(tmp_path: Path) -> None:
-    with ray_engine._ground(tmp_path) as ground, pytest.raises(ValueError, match="does not see the workspace"):
+    with ray_engine._ground(tmp_path) as ground, pytest.raises(NoCluster, match="does not see the workspace"):
         ray_engine._stand_on(ground._replace(content="of another workspace"))
 
 
 def test_a_worker_with_other_code_is_refused(tmp_path: Path) -> None:
-    with ray_engine._ground(tmp_path) as ground, pytest.raises(ValueError, match="other code or other libraries"):
+    with ray_engine._ground(tmp_path) as ground, pytest.raises(NoCluster, match="other code or other libraries"):
         ray_engine._stand_on(Ground(ground.file, ground.content, "0" * 64))
 
 
@@ -116,7 +117,11 @@ def test_a_cluster_that_is_started_here_is_reached_from_here_only_and_ends_with_
     assert psutil.wait_procs(left, timeout=20)[1] == []
 
 
+def test_a_cluster_that_is_away_counts_against_no_batch() -> None:
+    assert kind_of(NoCluster("runtime.address: nothing answers")) == "environment"
+
+
 def test_an_address_where_nothing_answers_is_named(tmp_path: Path) -> None:
     settings = Runtime(engine="ray", address=f"127.0.0.1:{free_port()}")
-    with pytest.raises(ConnectionError, match=r"runtime.address: nothing answers at 127\.0\.0\.1:\d+: .*refused"):
+    with pytest.raises(NoCluster, match=r"runtime.address: nothing answers at 127\.0\.0\.1:\d+: .*refused"):
         list(mapper(settings, tmp_path)(jobs.square, [1, 2]))

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-trigger bench-privacy audit chaos
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy audit chaos
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -49,6 +49,10 @@ chaos: setup  ## break a real service in 41 ways, and check that nothing was los
 
 bench-trigger: setup  ## from the arrival of a file to the start of its refresh, in seconds
 	$(BIN)/python benchmarks/trigger_latency.py
+
+bench-curation: setup  ## the four rule sets and MinHash against datatrove and rensa, and what a long history costs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
+	$(BIN)/python -m benchmarks.curation
 
 bench-privacy: setup  ## personal data, languages, mojibake: how much is found, how much of it rightly, how fast
 	$(BIN)/python benchmarks/privacy.py

@@ -1,0 +1,1 @@
+"""What curation costs: rules, MinHash, history."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import line, making, serving
+from pipelines.commands import deleting, line, making, serving
 from pipelines.commands.common import BROKE, err, state
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 PANELS = {
     "Begin": (making.init, making.land, making.validate, making.methods, making.schema, making.doctor),
     "Refresh": (line.refresh, line.status, line.promote, line.rollback, line.reproduce),
-    "Batches": (line.hold, line.release, line.discard),
+    "Batches": (line.hold, line.release, line.discard, deleting.forget),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
     "Keep": (serving.backup, serving.restore),
     "Single parts": (making.step, making.small_model),

@@ -78,7 +78,7 @@ class Home:
     def record(self, event: str, **facts: Any) -> None:
         """Append one event to the ledger: when, who, what."""
         self.ledger_file.parent.mkdir(parents=True, exist_ok=True)
-        row = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), "who": _who(), **facts}
+        row = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), "who": who(), **facts}
         with self.ledger_file.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             torn = (
@@ -124,7 +124,8 @@ def _last_byte(file: Any) -> bytes:
     return last
 
 
-def _who() -> str:
+def who() -> str:
+    """Who does what is written down."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

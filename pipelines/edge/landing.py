@@ -75,7 +75,7 @@ def batches(root: Path, task: str) -> list[Batch]:
     found: list[tuple[int, Batch]] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = BATCH_NAME.match(path.name)
-        if not path.is_dir() or path.name.startswith(PARTIAL):
+        if not path.is_dir() or path.name.startswith("."):  # on its way in, or being rewritten
             continue
         if match is None or not (path / "manifest.json").exists():
             logger.warning("%s: no batch (no manifest, or no batch's name): left out; remove it", path)

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def _repository(root: Path) -> Iterator[Any]:
+def repository(root: Path) -> Iterator[Any]:
     """The workspace's DVC repository, made at first use, its chatter silenced."""
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.repo import Repo
@@ -85,7 +85,7 @@ def _alive(pid: int) -> bool:
 def add_landings(root: Path, tasks: list[str]) -> dict[str, str]:
     """Put each task's landings under DVC; returns the hash of each, by task."""
     hashes = {}
-    with _repository(root) as repo:
+    with repository(root) as repo:
         for task in tasks:
             folder = root / "data" / "landing" / task
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,18 +99,18 @@ def commit_stages(root: Path) -> None:
 
     A remote that cannot be reached stops nothing: the bytes are here, and `push_pending` sends them later.
     """
-    with _repository(root) as repo:
+    with repository(root) as repo:
         if (root / "dvc.yaml").exists():
             repo.commit(force=True)
-        _push(root, repo)
+        push(root, repo)
 
 
 def push_pending(root: Path) -> bool:
     """Push what an earlier push could not; returns whether nothing is left to push."""
     if not _pending(root).exists():
         return True
-    with _repository(root) as repo:
-        return _push(root, repo)
+    with repository(root) as repo:
+        return push(root, repo)
 
 
 def push_waits(root: Path) -> bool:
@@ -122,7 +122,8 @@ def _pending(root: Path) -> Path:
     return root / ".perennial" / "push-pending"
 
 
-def _push(root: Path, repo: Any) -> bool:
+def push(root: Path, repo: Any) -> bool:
+    """Push everything to the default remote, if it can be reached; returns whether nothing is left to push."""
     if not repo.config["core"].get("remote"):
         return True
     try:
@@ -138,5 +139,5 @@ def _push(root: Path, repo: Any) -> bool:
 
 def fetch_landing(root: Path, task: str) -> None:
     """Bring a task's landings back from the remote."""
-    with _repository(root) as repo:
+    with repository(root) as repo:
         repo.pull(targets=[str(root / "data" / "landing" / f"{task}.dvc")])

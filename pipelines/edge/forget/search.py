@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.edge import landing
 from pipelines.edge.forget.cut import Seen, kind_of, seen
 from pipelines.edge.forget.target import Target, runs_of
 from steps.core.artifacts import Frozen
@@ -17,7 +18,6 @@ from steps.core.minhash import band_hashes
 from steps.core.shards import read_lines
 from steps.core.texts import Texts
 
-LANDING = "data/landing"
 TOGETHER = 1000  # records whose near-duplicates are looked for at a time
 
 
@@ -34,11 +34,12 @@ class Hit(Frozen):
 
 
 class Found(NamedTuple):
-    """What is to be forgotten, where it landed, and what says nearly the same elsewhere."""
+    """What is to be forgotten, where it landed, what says nearly the same, and whether it is anywhere at all."""
 
     target: Target
     hits: list[Hit]
     near: list[Hit]
+    anywhere: bool
 
 
 class _Landed(NamedTuple):
@@ -96,7 +97,7 @@ def find(root: Path, keys: Iterable[str], texts: Iterable[str], *, near: bool = 
     if near and close:
         return find(root, [*all_keys, *(hit.key for hit in close if hit.key)], given)
     lines = frozenset((hit.batch, hit.file, hit.line) for hit in hits)
-    return Found(target.model_copy(update={"lines": lines}), hits, close)
+    return Found(target.model_copy(update={"lines": lines}), hits, close, bool(said or items))
 
 
 def _meant(record: Seen, target: Target) -> bool:
@@ -117,12 +118,18 @@ def _hit(landed: _Landed, target: Target) -> Hit:
     )
 
 
+def folders(root: Path) -> list[Path]:
+    """The folders of all batches, also of tasks that are no more."""
+    found = (path.parent for path in (root / landing.LANDING).glob(f"*/*/{MANIFEST}"))
+    return sorted(folder for folder in found if landing.BATCH_NAME.match(folder.name))
+
+
 def _landed(root: Path) -> Iterator[_Landed]:
-    """Every record of every batch, also of tasks that are no more."""
-    for path in sorted((root / LANDING).glob(f"*/*/{MANIFEST}")):
-        manifest = read_manifest(path.parent)
+    """Every record of every batch."""
+    for folder in folders(root):
+        manifest = read_manifest(folder)
         for file in manifest.files:
-            for record in seen(path.parent / FILES / file.name, file.name):
+            for record in seen(folder / FILES / file.name, file.name):
                 yield _Landed(manifest.task, manifest.name, file.name, record)
 
 
@@ -137,9 +144,8 @@ def _documents(root: Path) -> Iterator[tuple[str | None, str, str]]:
 
 
 def _rows(root: Path) -> Iterator[dict[str, Any]]:
-    landing = root / LANDING
     for path in sorted((root / "data").rglob("*.jsonl")):
-        if path.parent != root / "data" and not path.is_relative_to(landing):
+        if path.parent != root / "data" and not path.is_relative_to(root / landing.LANDING):
             yield from (row for row in read_lines(path) if isinstance(row, dict))
 
 

@@ -22,6 +22,7 @@ SHORT_KEY = 6  # characters; likewise
 REMOVED = "[forgotten]"
 KEYS = {"key", "keys", "document", "of", "stale", "withdrawn", "removals"}  # fields that hold keys of documents
 ITEMS = {"id", "item"}
+SAID = frozenset({"text", "messages"})  # what another document says is its own, even if both say it
 STUB = "<!DOCTYPE html>\n<html><body><p>This page showed a document that was forgotten.</p></body></html>\n"
 
 
@@ -75,8 +76,9 @@ class Target(Frozen):
             kept = (one for one in value if not self.row(one) and not (field in KEYS and self._is_key(one)))
             return [self.without(one, field) for one in kept]
         if isinstance(value, dict):
+            another = SAID if {"key", "document"} & value.keys() else frozenset[str]()
             return {
-                name: self.without(one, name)
+                name: one if name in another else self.without(one, name)
                 for name, one in value.items()
                 if name not in self.items and not (name in self.keys and len(name) >= SHORT_KEY)
             }
@@ -102,9 +104,22 @@ class Target(Frozen):
         if not self.text(html.unescape(text)):
             return None
         if name.endswith((".html", ".htm")):
-            return STUB.encode()
+            return self._page(text)
         kept = "".join(REMOVED + "\n" if self.text(line) else line for line in text.splitlines(keepends=True))
         return (REMOVED + "\n" if self.text(kept) else kept).encode("utf-8", errors="surrogateescape")
+
+    def _page(self, text: str) -> bytes:
+        """A page whose smallest parts that show one of them are emptied; if that does not do, nothing of it."""
+        import lxml.html
+
+        page = lxml.html.document_fromstring(text)
+        for part in reversed(list(page.iter(lxml.etree.Element))):  # the inner ones come after those around them
+            if self.text(part.text_content()):
+                tail = part.tail
+                part.clear()
+                part.text, part.tail = REMOVED, tail
+        after: str = lxml.html.tostring(page, encoding="unicode", doctype="<!DOCTYPE html>")
+        return (STUB if self.text(html.unescape(after)) else after).encode("utf-8", errors="replace")
 
     def _json(self, raw: bytes) -> bytes | None:
         value = json.loads(raw)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.edge.forget.target import REMOVED, Target, runs_of
+from pipelines.edge.forget.target import REMOVED, STUB, Target, runs_of
 
 TEXT = "Ana Perez lives in the yellow house at the end of Mill Lane, behind the chapel."
 TARGET = Target(
@@ -68,9 +68,15 @@ def test_a_short_text_is_known_whole_and_a_very_short_one_not_at_all() -> None:
     assert runs_of(["Not found"]) == frozenset()
 
 
-def test_a_page_is_replaced_a_log_loses_its_line_and_what_is_packed_stays_packed() -> None:
-    page = f"<p>one</p><p>{TEXT.replace('Ana', '&#65;na')}</p>".encode()
-    assert b"forgotten" in (TARGET.scrubbed("x.html", page) or b"")
+def test_a_page_loses_the_smallest_part_that_shows_it() -> None:
+    page = f"<!DOCTYPE html><ul><li>one</li><li><b>x</b> {TEXT.replace('Ana', '&#65;na')}</li></ul><p>after</p>"
+    after = (TARGET.scrubbed("x.html", page.encode()) or b"").decode()
+    assert f"<li>one</li><li>{REMOVED}</li>" in after
+    assert "after" in after
+    assert TARGET.scrubbed("x.html", f'<p title="{TEXT}">one</p>'.encode()) == STUB.encode(), "not in its text"
+
+
+def test_a_log_loses_its_line_and_what_is_packed_stays_packed() -> None:
     assert TARGET.scrubbed("x.log", f"one\n{TEXT}\ntwo\n".encode()) == f"one\n{REMOVED}\ntwo\n".encode()
     packed = TARGET.scrubbed("x.jsonl.gz", gzip.compress(jsonl({"key": "a"}, {"key": "b"})))
     assert packed

@@ -97,7 +97,11 @@ def run_refresh(
         home.record("attempt", attempt=attempt, **facts, batches=batches)
         with running.as_owner(attempt, batches):
             try:
-                return refresh(do)
+                outcome = refresh(do)
+                if outcome.kind == "unchanged":  # all that was to be trained on is held
+                    why = "; ".join(outcome.reasons)
+                    home.record("stopped", attempt=attempt, by_hand=False, error=why, seconds=running.seconds)
+                return outcome
             except Exception as error:
                 with contextlib.suppress(Exception):  # the tracking server may be what failed
                     do.abandon("FAILED")

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.edge import data_docs, plots, versioning
+from pipelines.edge import versioning
 from pipelines.edge.holding import held_tasks, hold, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt
+from pipelines.edge.logbook import log_refresh
 from pipelines.edge.orchestration import present_run
 from pipelines.edge.outcome import Kind, Outcome, TaskRow
 from pipelines.edge.overview import publish
-from pipelines.edge.prefect_artifacts import post_report, run_page
 from pipelines.edge.registry import WEIGHTS, Registry, stage_folder
-from pipelines.edge.reports import refresh_report, refresh_rows, result
-from pipelines.edge.tracking import end_run, page, shortened
+from pipelines.edge.tracking import end_run
 from steps.core.artifacts import (
     Buffer,
     Corpus,
@@ -82,7 +81,7 @@ def conclude(
     reasons = (*reasons, *remarks(do.made))
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
     versioning.commit_stages(do.home.root)
-    _log(do, outcome, verdict, report, baseline, trained)
+    log_refresh(do, outcome, verdict, report, baseline, trained)
 
     registry.tag(number, "perennial.verdict", kind)
     registry.move("candidate", number, f"attempt {do.attempt[:8]}")
@@ -324,60 +323,6 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
             )
         )
     return rows
-
-
-def _log(do: "Session", outcome: Outcome, verdict: Verdict, report: Report, baseline: Report, trained: Trained) -> None:
-    """Everything that a person looks for in the MLflow run."""
-    tracker, root, made = do.tracker, do.home.root, do.made
-    tracker.metrics({"cost/device_seconds": outcome.device_seconds, "cost/tokens": outcome.tokens})
-    for name, scores in (("before", baseline), ("after", report)):
-        for task, score in scores.anchor.items():
-            tracker.metrics({f"evaluate/{name}_loss_{task}": score.loss_nats_per_token})
-            tracker.metrics({f"evaluate/{name}_bits_per_byte_{task}": score.bits_per_byte})
-    history = list(read_lines(root / trained.history))
-    if not do.live:  # `perennial step` told nobody while it trained
-        for row in history:
-            tracker.metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
-    tracker.table("lineage/stages.json", {name: artifact.digest for name, artifact in made.items()})
-    rows = (*do.current_parent.history.rows[:-1], verdict.baseline_row, verdict.row)
-    tracker.figures(
-        {
-            "training_loss": plots.losses(history),
-            "holdout_change": plots.holdout_change(verdict),
-            "matrix": plots.matrix(rows),
-            "mixture": plots.mixture(made["mix"].planned, made["mix"].achieved),
-        }
-    )
-    tracker.table("verdict.json", verdict.model_dump(mode="json"))
-    tracker.table("outcome.json", outcome.model_dump(mode="json"))
-    records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}
-    tracker.files({"lineage": root / do.folder / "inputs.json", **records})
-    tracker.table("lineage/recipe.json", do.written.dump())
-    for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
-        tracker.files({"lineage": root / name})
-    for task in do.landings:
-        tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
-    corpora = {task: made[f"ingest/{task}"] for task in do.landings}
-    tracker.files({"data-docs": data_docs.render(root, corpora)})
-    _tell(do, outcome)
-
-
-def _tell(do: "Session", outcome: Outcome) -> None:
-    """The same words for a person in MLflow's run, in the registered version and in Prefect's flow run."""
-    batches = {task: [batch.name for batch in part.batches] for task, part in do.landings.items()}
-    version, run = f"models/{do.registry.name}/versions/{outcome.version}", do.tracker.run_id
-    inside = {
-        "the registered version": page(version) or f"#/{version}",
-        "the MLflow run": do.tracker.page or f"#/experiments/{do.tracker.experiment}/runs/{run}",
-        "the Prefect run": run_page() if do.prefect else None,
-    }
-    text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside)
-    do.tracker.describe(text, result(outcome))
-    do.registry.client.update_model_version(do.registry.name, outcome.version, description=shortened(text))
-    if do.prefect:
-        outside = {name: address for name, address in inside.items() if address and not address.startswith("#")}
-        text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside)
-        post_report(text, refresh_rows(outcome), f"{do.title}: {result(outcome)}", do.tracker.page)
 
 
 def source_revision(folder: Path) -> str:

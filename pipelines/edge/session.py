@@ -22,7 +22,7 @@ from pipelines.edge.prefect_artifacts import run_page, with_bar
 from pipelines.edge.runtime import mapper
 from pipelines.edge.stages import KEEPS, ON_DEVICE, STAGES, key_of, numbered, title_of
 from pipelines.recipe import Recipe
-from steps.core.artifacts import Artifact, Frozen, Landed, Model, Version
+from steps.core.artifacts import Artifact, Frozen, Kept, Landed, Model, Version
 from steps.core.shards import digest_of, write_atomic, write_json
 from steps.core.workspace import Workspace
 
@@ -307,11 +307,15 @@ class Session:
             if key not in self._spent and not self.tracker.finished(key):  # read back, and not yet told of
                 self.tracker.begin(key, numbered(title), section.model_dump(mode="json"))
             self.tracker.stage(key, made, self._spent.get(key))
+            if isinstance(made, Kept):
+                from pipelines.edge.logbook import data_pages
+
+                self.tracker.files(data_pages(self, made))
         if self._only == stage and self._task == folder.name:
             raise Stopped
 
     def abandon(self, status: str) -> None:
-        """End the MLflow run, if it was opened, as FAILED or KILLED; the next run of the attempt goes on with it."""
+        """End the MLflow run, if it was opened, before its verdict; the next run of the attempt goes on with it."""
         if "tracker" in self.__dict__:
             self.tracker.end(status)
 

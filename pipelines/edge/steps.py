@@ -1,6 +1,7 @@
 """One stage at a time, without Prefect: what `perennial step` and so `dvc repro` run."""
 
 from pipelines.edge.home import Home
+from pipelines.edge.logbook import data_pages
 from pipelines.edge.session import Inputs, Progress, Session, Stopped
 from pipelines.edge.stages import STAGES
 from pipelines.recipe import find_recipe, load_recipe
@@ -28,7 +29,8 @@ def run_step(home: Home, stage: str, task: str | None, recipe: str | None, progr
         try:
             outcome = refresh(do)
         except Stopped:
-            return f"{stage}{f' {task}' if task else ''}: made"
+            report = f"; report: {data_pages(do, do.made[stage])['clean']}" if stage == "clean" else ""
+            return f"{stage}{f' {task}' if task else ''}: made{report}"
         except BaseException as error:
             do.abandon("FAILED" if isinstance(error, Exception) else "KILLED")
             raise

@@ -28,3 +28,15 @@ def test_a_stage_waits_for_those_before_it(tmp_path: Path) -> None:
     assert (home.root / "data" / "inputs.json").exists()
     with pytest.raises(ValueError, match="ingest comes first and is not made"):
         run_step(home, "clean", None, None, silent)
+
+
+@pytest.mark.pipeline
+def test_clean_tells_where_its_report_lies(tmp_path: Path) -> None:
+    home = workspace(tmp_path, documents=12)
+    for stage, task in (("inputs", None), *(("ingest", task) for task in ("statements", "types", "general"))):
+        run_step(home, stage, task, "tiny", silent)
+    run_step(home, "split", None, None, silent)
+    told = run_step(home, "clean", None, None, silent)
+    assert told == f"clean: made; report: {home.root / '.perennial/reports/clean.html'}"
+    assert "What clean kept" in (home.root / ".perennial/reports/clean.html").read_text(encoding="utf-8")
+    assert list((home.root / "data" / "clean").rglob("*.html")) == [], "it is derived: not one of the data"

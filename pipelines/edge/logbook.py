@@ -1,0 +1,76 @@
+"""What a refresh leaves in MLflow and in Prefect for people to read: pages on its data, plots, tables, its report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.edge import clean_report, data_docs, plots
+from pipelines.edge.outcome import Outcome
+from pipelines.edge.prefect_artifacts import post_report, run_page
+from pipelines.edge.reports import refresh_report, refresh_rows, result
+from pipelines.edge.tracking import page, shortened
+from steps.core.artifacts import Kept, Report, Trained, Verdict
+from steps.core.shards import read_lines
+
+if TYPE_CHECKING:
+    from pipelines.edge.session import Session
+
+
+def data_pages(do: "Session", kept: Kept) -> dict[str, Path]:
+    """Write the pages on the data of an attempt, held or not; each by its folder in MLflow."""
+    corpora = {task: do.made[f"ingest/{task}"] for task in do.landings}
+    root = do.home.root
+    return {"data-docs": data_docs.render(root, corpora), "clean": clean_report.write_report(root, kept, corpora)}
+
+
+def log_refresh(
+    do: "Session", outcome: Outcome, verdict: Verdict, report: Report, baseline: Report, trained: Trained
+) -> None:
+    """Everything that a person looks for in the MLflow run."""
+    tracker, root, made = do.tracker, do.home.root, do.made
+    tracker.metrics({"cost/device_seconds": outcome.device_seconds, "cost/tokens": outcome.tokens})
+    for name, scores in (("before", baseline), ("after", report)):
+        for task, score in scores.anchor.items():
+            tracker.metrics({f"evaluate/{name}_loss_{task}": score.loss_nats_per_token})
+            tracker.metrics({f"evaluate/{name}_bits_per_byte_{task}": score.bits_per_byte})
+    history = list(read_lines(root / trained.history))
+    if not do.live:  # `perennial step` told nobody while it trained
+        for row in history:
+            tracker.metrics({key: value for key, value in row.items() if key != "step"}, int(row["step"]))
+    tracker.table("lineage/stages.json", {name: artifact.digest for name, artifact in made.items()})
+    rows = (*do.current_parent.history.rows[:-1], verdict.baseline_row, verdict.row)
+    tracker.figures(
+        {
+            "training_loss": plots.losses(history),
+            "holdout_change": plots.holdout_change(verdict),
+            "matrix": plots.matrix(rows),
+            "mixture": plots.mixture(made["mix"].planned, made["mix"].achieved),
+        }
+    )
+    tracker.table("verdict.json", verdict.model_dump(mode="json"))
+    tracker.table("outcome.json", outcome.model_dump(mode="json"))
+    records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}
+    tracker.files({"lineage": root / do.folder / "inputs.json", **records})
+    tracker.table("lineage/recipe.json", do.written.dump())
+    for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
+        tracker.files({"lineage": root / name})
+    for task in do.landings:
+        tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
+    _tell(do, outcome)
+
+
+def _tell(do: "Session", outcome: Outcome) -> None:
+    """The same words for a person in MLflow's run, in the registered version and in Prefect's flow run."""
+    batches = {task: [batch.name for batch in part.batches] for task, part in do.landings.items()}
+    version, run = f"models/{do.registry.name}/versions/{outcome.version}", do.tracker.run_id
+    inside = {
+        "the registered version": page(version) or f"#/{version}",
+        "the MLflow run": do.tracker.page or f"#/experiments/{do.tracker.experiment}/runs/{run}",
+        "the Prefect run": run_page() if do.prefect else None,
+    }
+    text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside)
+    do.tracker.describe(text, result(outcome))
+    do.registry.client.update_model_version(do.registry.name, outcome.version, description=shortened(text))
+    if do.prefect:
+        outside = {name: address for name, address in inside.items() if address and not address.startswith("#")}
+        text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside)
+        post_report(text, refresh_rows(outcome), f"{do.title}: {result(outcome)}", do.tracker.page)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,15 @@ def digest_of_files(paths: Mapping[str, Path]) -> str:
     return digest_of({name: digest_of_file(path) for name, path in sorted(paths.items())})
 
 
+def _partial(path: Path) -> Path:
+    """A name of its own for every writer, on whatever machine."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; on return it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -62,7 +68,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write JSON lines atomically, streaming; returns their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     count = 0
     try:
         with partial.open("w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 """State: what accepted refreshes left, read from its segments.
 
 A segment is a folder that one refresh wrote and nothing changes afterwards. Segments are read oldest first:
-- index: `index.jsonl`, rows `{key, task, content_hash}` or `{key, task, removed: true}`; a later row of a key wins;
+- index: see `steps/core/index.py`;
 - buffer: `removed.jsonl` (rows `{key, reason}`), then `added.jsonl` (counted documents); `segment.json` has the
   counters of the replay method;
 - hold-outs: `removed.jsonl` (rows `{key}`), then, per task, `<task>/documents.jsonl` (held documents) and the items
@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from steps.core.artifacts import Buffer, Chosen, Corpus, HoldoutState, Index, Segment
-from steps.core.documents import Document, Item, document_of, read_documents, read_items
+from steps.core.artifacts import Buffer, Chosen, HoldoutState, Segment
+from steps.core.documents import Document, Item, document_of, read_items
 from steps.core.shards import digest_of, digest_of_files, read_lines
 from steps.core.workspace import Workspace
 
@@ -40,14 +40,6 @@ class Entry(NamedTuple):
     """What the index knows of a key."""
 
     task: str
-    content_hash: str
-
-
-class Record(NamedTuple):
-    """The newest record of a key in an attempt: where it stands, and its content."""
-
-    task: str
-    row: int
     content_hash: str
 
 
@@ -78,18 +70,6 @@ def describe_segment(workspace: Workspace, folder: Path) -> Segment:
 def digest_of_segments(segments: Sequence[Segment]) -> str:
     """The digest of a state."""
     return digest_of([segment.digest for segment in segments])
-
-
-def current_index(workspace: Workspace, index: Index) -> dict[str, Entry]:
-    """Every key that accepted refreshes keep, in the order of the keys."""
-    found: dict[str, Entry] = {}
-    for segment in index.segments:
-        for row in read_lines(workspace.at(segment.path) / "index.jsonl"):
-            if row.get("removed"):
-                found.pop(row["key"], None)
-            else:
-                found[row["key"]] = Entry(row["task"], row["content_hash"])
-    return dict(sorted(found.items()))
 
 
 def current_items(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
@@ -163,15 +143,3 @@ def replay_documents(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> di
     for key in sorted(pool):
         found.setdefault(pool[key].task, []).append(pool[key])
     return dict(sorted(found.items()))
-
-
-def newest_records(workspace: Workspace, corpus: Mapping[str, Corpus]) -> dict[str, Record]:
-    """The last record of every key in an attempt: tasks in the mapping's order, then records in theirs.
-
-    A key names one document of the workspace, whichever task it arrives in.
-    """
-    newest: dict[str, Record] = {}
-    for task, own in corpus.items():
-        for row, document in enumerate(read_documents(workspace.at(own.path))):
-            newest[document.key] = Record(task, row, document.content_hash)
-    return newest

@@ -5,7 +5,8 @@ import pytest
 
 from steps.clean import CleanConfig, clean, conservation
 from steps.core.artifacts import Buffer, HoldoutState, Index, Kept, TaskFacts
-from steps.core.state import current_index
+from steps.core.index import OpenIndex
+from steps.core.state import Entry
 from steps.core.workspace import Workspace
 from steps.split import SplitConfig, side_of, split
 from tests.builders import (
@@ -39,6 +40,10 @@ def drops(workspace: Workspace, kept: Kept, task: str = "topics") -> dict[str, t
 
 def texts(workspace: Workspace, kept: Kept, task: str = "topics") -> dict[str, str]:
     return {row["key"]: row["text"] for row in rows(workspace.at(kept.path) / task / "documents.jsonl")}
+
+
+def known(workspace: Workspace, index: Index) -> dict[str, Entry]:
+    return dict(OpenIndex([workspace.at(segment.path) for segment in index.segments]).items())
 
 
 def first_refresh(workspace: Workspace, **pages: str) -> Data:
@@ -77,14 +82,14 @@ def test_what_is_known_already_is_dropped(workspace: Workspace) -> None:
     kept = second_refresh(workspace, before, a=prose(1), b=prose(1), c=prose(2)).kept
     assert drops(workspace, kept) == {"a": ("unchanged", "a"), "b": ("duplicate", "a")}
     assert kept.stale == ()
-    assert set(current_index(workspace, kept.index)) == {"a", "c"}
+    assert set(known(workspace, kept.index)) == {"a", "c"}
 
 
 def test_new_content_makes_the_old_stale(workspace: Workspace) -> None:
     before = first_refresh(workspace, a=prose(1), b=prose(2))
     kept = second_refresh(workspace, before, a=prose(3)).kept
     assert kept.stale == ("a",)
-    index = current_index(workspace, kept.index)
+    index = known(workspace, kept.index)
     assert index["a"].content_hash == build_document("a", prose(3)).content_hash
     assert set(index) == {"a", "b"}
 
@@ -102,7 +107,7 @@ def test_the_old_text_is_stale_even_if_the_new_one_is_dropped(workspace: Workspa
     before = first_refresh(workspace, a=prose(1))
     kept = second_refresh(workspace, before, a="gone").kept
     assert kept.stale == ("a",)
-    assert current_index(workspace, kept.index) == {}
+    assert known(workspace, kept.index) == {}
 
 
 def test_the_old_text_is_stale_if_its_key_is_now_held_out(workspace: Workspace) -> None:
@@ -121,7 +126,7 @@ def test_a_withdrawn_page_leaves_the_index_and_makes_room_for_its_text_elsewhere
     kept = second_refresh(workspace, before, withdrawn=("a", "unknown"), moved=prose(1)).kept
     assert kept.stale == ("a",)
     assert texts(workspace, kept) == {"moved": prose(1)}
-    assert set(current_index(workspace, kept.index)) == {"b", "moved"}
+    assert set(known(workspace, kept.index)) == {"b", "moved"}
 
 
 def test_a_page_that_moves_to_another_task_is_kept_there(workspace: Workspace) -> None:
@@ -132,7 +137,7 @@ def test_a_page_that_moves_to_another_task_is_kept_there(workspace: Workspace) -
     }
     kept = run_data_stages(workspace, corpus, before, refresh="second").kept
     assert kept.stale == ("a",)
-    assert current_index(workspace, kept.index)["a"].task == "other"
+    assert known(workspace, kept.index)["a"].task == "other"
 
 
 @pytest.mark.parametrize(
@@ -199,4 +204,4 @@ def test_nothing_landed_leaves_the_index_as_it_was(workspace: Workspace) -> None
     holdout = split(at_stage(workspace, "split"), NOTHING_HELD, {}, empty(HoldoutState))
     kept = clean(workspace, CleanConfig(), {}, holdout, empty(Index), empty(Buffer), build_model(workspace), {})
     assert kept.tasks == ()
-    assert current_index(workspace, kept.index) == {}
+    assert known(workspace, kept.index) == {}

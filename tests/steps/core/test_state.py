@@ -2,38 +2,26 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.artifacts import Buffer, HoldoutState, Index
+from steps.core.artifacts import Buffer, HoldoutState
 from steps.core.shards import digest_of, write_json, write_lines
 from steps.core.state import (
     CountedDocument,
-    Entry,
     HeldDocument,
-    Record,
     buffer_counts,
     buffer_documents,
     current_holdout,
-    current_index,
     describe_segment,
     digest_of_folder,
     digest_of_segments,
-    newest_records,
     replay_documents,
 )
 from steps.core.workspace import Workspace
-from tests.builders import build_document, build_texts, build_workspace, empty, prose, run_data_stages
+from tests.builders import build_document, build_texts, build_workspace, prose, run_data_stages
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return build_workspace(tmp_path)
-
-
-def build_index(workspace: Workspace, *segments: list[dict[str, object]]) -> Index:
-    made = []
-    for number, rows in enumerate(segments):
-        write_lines(workspace.root / f"index-{number}" / "index.jsonl", rows)
-        made.append(describe_segment(workspace, workspace.root / f"index-{number}"))
-    return Index(digest=digest_of_segments(made), segments=tuple(made))
 
 
 def build_buffer(workspace: Workspace, *segments: tuple[list[str], list[CountedDocument]]) -> Buffer:
@@ -49,24 +37,6 @@ def build_buffer(workspace: Workspace, *segments: tuple[list[str], list[CountedD
 
 def counted(key: str, text: str, task: str = "topics") -> CountedDocument:
     return CountedDocument(**build_document(key, text, task).model_dump(), num_tokens=len(text))
-
-
-def test_a_later_segment_of_the_index_wins(workspace: Workspace) -> None:
-    first: list[dict[str, object]] = [{"key": key, "task": "topics", "content_hash": "old"} for key in "cab"]
-    second: list[dict[str, object]] = [
-        {"key": "a", "task": "topics", "removed": True},
-        {"key": "b", "task": "topics", "removed": True},
-        {"key": "b", "task": "other", "content_hash": "new"},
-    ]
-    found = current_index(workspace, build_index(workspace, first, second))
-    assert list(found.items()) == [("b", Entry("other", "new")), ("c", Entry("topics", "old"))]
-
-
-def test_states_before_the_first_refresh_are_empty(workspace: Workspace) -> None:
-    assert current_index(workspace, empty(Index)) == {}
-    assert buffer_documents(workspace, empty(Buffer)) == {}
-    assert buffer_counts(workspace, empty(Buffer)) == {}
-    assert current_holdout(workspace, empty(HoldoutState)).documents == []
 
 
 def test_a_segment_of_the_buffer_removes_before_it_adds(workspace: Workspace) -> None:
@@ -96,16 +66,6 @@ def test_the_digest_of_a_folder_knows_names_and_bytes_but_not_its_place(tmp_path
     digests = [digest_of_folder(tmp_path / place) for place in ("one", "two", "three")]
     assert digests[0] == digests[1] != digests[2]
     assert digest_of_segments([]) == digest_of([])
-
-
-def test_the_newest_record_of_a_key_is_the_last_over_all_tasks(workspace: Workspace) -> None:
-    corpus = {
-        "topics": build_texts(workspace, {"a": "one", "b": "two"}),
-        "other": build_texts(workspace, {"b": "three"}, task="other"),
-    }
-    newest = newest_records(workspace, corpus)
-    assert newest["b"] == Record("other", 0, build_document("b", "three").content_hash)
-    assert newest["a"][:2] == ("topics", 0)
 
 
 def test_replay_draws_from_the_buffer_without_stale_keys_and_from_replay_only_tasks(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -11,11 +12,13 @@ import pytest
 from pipelines.edge import ray_engine
 from pipelines.edge.attempts import kind_of
 from pipelines.edge.ray_engine import Ground, NoCluster
-from pipelines.edge.runtime import mapper
+from pipelines.edge.runtime import Map, mapper
 from pipelines.edge.settings import Runtime
 from steps.core.ranges import ranges
 from steps.core.shards import write_lines
+from steps.curation import look, sweep
 from tests import jobs
+from tests.builders import build_corpus, build_document, build_workspace, contents, run_data_stages
 from tests.ray_cluster import breaking, two_nodes
 from tests.servers import free_port, until
 
@@ -85,13 +88,43 @@ def test_a_node_that_dies_in_the_middle_changes_no_byte(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
+def test_clean_gives_the_same_bytes_when_a_node_dies_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (look, sweep):
+        monkeypatch.setattr(module, "RANGE_BYTES", 20_000)
+
+    def cleaned(place: str, run: Map) -> dict[str, bytes]:
+        workspace = replace(build_workspace(tmp_path / place), map=run)
+        documents = [
+            build_document(f"{topic}/{n}", f"{topic}. {text}") for n in (1, 2) for topic, text in topics.items()
+        ]
+        data = run_data_stages(workspace, {"topics": build_corpus(workspace, documents)})
+        return contents(workspace.at(data.kept.path))
+
+    plain = cleaned("plain", map)
+    assert cleaned("local", mapper(Runtime(workers=2), tmp_path)) == plain
+    with two_nodes() as nodes:
+        died: list[int] = []
+
+        def kill() -> None:
+            if not died:
+                died.append(nodes.raylet)
+                nodes.kill_second()
+
+        assert cleaned("ray", breaking(mapper(nodes.settings, tmp_path), 3, kill)) == plain
+    assert died
+
+
 LOCAL = """
 import signal, sys
 from pathlib import Path
 import psutil
-from pipelines.edge.runtime import mapper
+from pipelines.edge.runtime import Map, mapper
 from pipelines.edge.settings import Runtime
 from tests import jobs
+from tests.builders import build_corpus, build_document, build_workspace, contents, run_data_stages
 handler = signal.getsignal(signal.SIGTERM)
 run = mapper(Runtime(engine="ray", workers=2), Path(sys.argv[1]))
 assert list(run(jobs.slower_at_first, range(8))) == list(range(8))

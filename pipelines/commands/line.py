@@ -110,5 +110,6 @@ def reproduce(version: str, as_json: Json = False) -> None:
         found = operations.reproduce(home, version, progress)
     word = "bit-identical" if found.identical else "NOT identical"
     line = f"version {version}: {word} (registered {found.registered[:16]}, rebuilt {found.rebuilt[:16]})"
+    line += f"; {found.note}" if found.note else ""
     show(found.model_dump(), lambda: line, as_json=as_json)
     raise typer.Exit(0 if found.identical else BROKE)

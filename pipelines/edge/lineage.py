@@ -1,15 +1,20 @@
 """Where a line begins, and the state that versions own."""
 
+import gzip
 import shutil
 from pathlib import Path
 from typing import TypeVar
 
 from pipelines.edge.base_models import resolve_base
+from pipelines.edge.forget.tombstones import hash_of
 from pipelines.edge.home import Home
 from pipelines.edge.registry import base_version
 from steps.core.artifacts import Segment, State, Version
+from steps.core.shards import canonical_json, read_lines, write_atomic
 
+USED = "used.jsonl.gz"  # in the lineage of a version's run
 StateType = TypeVar("StateType", bound=State)
+FORGOTTEN = "perennial.forgotten"  # tag of a version: how it knew documents that were forgotten since
 
 
 def base_of(home: Home, address: str) -> Version:
@@ -54,3 +59,14 @@ def adopt(home: Home, state: StateType) -> StateType:
             partial.rename(place)
         segments.append(Segment(digest=segment.digest, path=place.relative_to(home.root).as_posix()))
     return state.model_copy(update={"segments": tuple(segments)})
+
+
+def write_used(training_set: Path, folder: Path) -> Path:
+    """Write which documents a version trains on, by the hashes of their keys and contents; returns the file."""
+    rows = (
+        {"key": hash_of(row["key"]), "content_hash": row["content_hash"], "source": row["source"]}
+        for row in read_lines(training_set / "used.jsonl")
+    )
+    content = "".join(canonical_json(row) + "\n" for row in rows)
+    write_atomic(folder / USED, gzip.compress(content.encode(), mtime=0))
+    return folder / USED

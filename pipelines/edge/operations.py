@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.edge import landing
 from pipelines.edge.conclude import promote, settle
 from pipelines.edge.home import Home
-from pipelines.edge.lineage import base_of
+from pipelines.edge.lineage import FORGOTTEN, base_of
 from pipelines.edge.overview import publish
 from pipelines.edge.registry import Registry
 from pipelines.edge.session import Inputs, Progress, Session, Stopped, pending
@@ -101,18 +101,25 @@ class Reproduction(Frozen):
     registered: str
     rebuilt: str
     stages: dict[str, bool]
+    note: str = ""
 
 
 def reproduce(home: Home, number: str, progress: Progress | None = None) -> Reproduction:
     """Rebuild a version's weights from its lineage, in a folder of its own, and compare them bit for bit.
 
     Raises:
-        ValueError: a part of the lineage is gone; the message says which.
+        ValueError: a part of the lineage is gone, or the version trained on documents that were forgotten since.
     """
     from mlflow.artifacts import load_text
 
     registry = Registry(home)
     version = registry.get(number)
+    forgotten = version.tags.get(FORGOTTEN, "")
+    if forgotten == "trained":
+        raise ValueError(
+            f"version {number} trained on documents that were forgotten since: it cannot be rebuilt exactly any more; "
+            "what was forgotten, when and why is in forgotten.jsonl beside its version.json"
+        )
     run = f"runs:/{version.tags['perennial.run']}"
     inputs = Inputs.model_validate(json.loads(load_text(f"{run}/lineage/inputs.json")))
     inputs = inputs.model_copy(update={"parent": _present(home, registry, inputs)})
@@ -137,7 +144,12 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     registered, rebuilt = version.tags["perennial.weights"], do.made["merge"].digest
     shutil.rmtree(home.root / folder)
     return Reproduction(
-        version=number, identical=rebuilt == registered, registered=registered, rebuilt=rebuilt, stages=stages
+        version=number,
+        identical=rebuilt == registered,
+        registered=registered,
+        rebuilt=rebuilt,
+        stages=stages,
+        note=f"documents of its lineage were forgotten since ({forgotten})" if forgotten else "",
     )
 
 

@@ -3,9 +3,11 @@
 import contextlib
 import gzip
 import json
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from pipelines.edge import lineage
 from pipelines.edge.forget.batches import present_landing
 from pipelines.edge.forget.segments import FORGOTTEN, identities, renamed
 from pipelines.edge.forget.stores import Store
@@ -18,8 +20,7 @@ from steps.core.artifacts import Frozen, Version
 from steps.core.manifest import Tombstone
 from steps.core.shards import canonical_json, read_lines, write_json
 
-TAG = "perennial.forgotten"  # of a version: how it knew what was forgotten, one of the words of Touched
-INPUTS, USED = "lineage/inputs.json", "lineage/used.jsonl.gz"
+INPUTS, USED = "lineage/inputs.json", f"lineage/{lineage.USED}"
 AS_THEY_ARE = ("lineage/recipe.json", "lineage/dvc.lock", "lineage/dvc.yaml", "lineage/tasks.yaml")
 RECORDS = ("version.json", "retired.json")
 How = Literal["trained", "may have trained", "descends", "consumed"]
@@ -111,7 +112,7 @@ def rewrite_versions(
             if version.number in how:
                 _mark(place, tombstones)
         if version.number in how:
-            registry.tag(version.number, TAG, how[version.number])
+            registry.tag(version.number, lineage.FORGOTTEN, worse(version, how[version.number]))
     for store, name, inputs in _every_inputs(home, registry):
         landed = {task: present_landing(home.root, part) for task, part in inputs.landed.items()}
         after = inputs.model_copy(update={"parent": now(inputs.parent), "landed": landed})
@@ -124,6 +125,12 @@ def rewrite_versions(
 def _records(registry: Registry, version: Registered) -> list[Version]:
     place = next(_places(registry, version))
     return [Version.model_validate_json(place.read(name)) for name in RECORDS if name in place.names()]
+
+
+def worse(version: Registered, how: How) -> str:
+    """Of what is known of a version from before and now, what is worse."""
+    words = [*typing.get_args(How), ""]
+    return min(version.tags.get(lineage.FORGOTTEN, ""), how, key=words.index)
 
 
 def _json(value: Any) -> bytes:

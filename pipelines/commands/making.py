@@ -9,6 +9,7 @@ import typer
 
 from pipelines.commands.common import BROKE, Json, err, load, open_home, out, show, state
 from pipelines.progress import progress_bars
+from pipelines.verdicts import explanation
 
 
 def init(folder: Annotated[Path, typer.Argument(help="The folder to make.")]) -> None:
@@ -58,11 +59,21 @@ def step(
     ],
     task: Annotated[str | None, typer.Option(help="Only this task's part of the stage.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe's path or name, where no attempt is under way.")] = None,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="clean: print every rule's verdict on a file's documents.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Make one stage of the attempt under way, without Prefect; `dvc repro` calls this."""
-    from pipelines.edge.steps import run_step
+    from pipelines.edge.steps import explain_file, run_step
 
+    if explain and stage != "clean":
+        raise typer.BadParameter(f"--explain tells of the rules of clean, not of {stage}")
     home = open_home()
+    if explain:
+        found = explain_file(home, explain, task, recipe)
+        show(found, lambda: explanation(found), as_json=as_json)
+        return
     with progress_bars(err, quiet=not err.is_terminal) as progress:
         out.print(run_step(home, stage, task, recipe, progress))
 

@@ -7,15 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipelines.edge.clean_style import STYLE
 from steps.core.artifacts import Corpus, Kept
-from steps.core.method import load_method
 from steps.core.shards import read_lines, write_atomic
-from steps.methods.privacy import Privacy, mask
+from steps.methods.privacy import masked
 
 REPORT = ".perennial/reports/clean.html"
 NUM_EXAMPLES, NUM_CLUSTERS, NUM_TWINS, NUM_LANGUAGES = 10, 10, 5, 8
@@ -67,7 +65,7 @@ def _summary(kept: Kept, corpora: Mapping[str, Corpus], tasks: Sequence[str]) ->
         twins = sum(count for reason, count in dropped.items() if reason in KNOWN)
         link = f'<a href="#task-{_text(task)}">{_text(task)}</a>'
         if task in kept.held:
-            why = f'<td colspan="6" class="why">{_text(_masked(kept.held[task]))}</td>'
+            why = f'<td colspan="6" class="why">{_text(masked(kept.held[task]))}</td>'
             rows.append(f"<tr><th>{link}</th><td>{own.num_landed:,}</td>{why}<td>{_badge('held')}</td></tr>")
             continue
         counts = (
@@ -107,7 +105,7 @@ def _section(folder: Path, place: Path, corpus: Corpus, held: str) -> str:
     parts = [f'<section id="task-{_text(task)}"><h2>{_text(task)} <small>{_text(corpus.task.role)}</small></h2>']
     if held:
         parts.append(
-            f'<p class="held">{_badge("held")} {_text(_masked(held))}. Below is what would have become of it.</p>'
+            f'<p class="held">{_badge("held")} {_text(masked(held))}. Below is what would have become of it.</p>'
         )
     parts += [
         _batch(_json(place / "batch.json")),
@@ -258,13 +256,13 @@ def _example(row: Mapping[str, Any]) -> str:
         facts.append(f"found <b>{_measure(row['found'])}</b>{against}")
     if row.get("of") and row["reason"] != "unchanged":
         said = "contains hold-out" if row["reason"] == "contains-holdout" else "says what is in"
-        facts.append(f"{said} <code>{_text(_masked(row['of']))}</code>")
+        facts.append(f"{said} <code>{_text(masked(row['of']))}</code>")
     excerpt = ""
     if row.get("excerpt"):
         before, part, after = (_text(piece) for piece in row["excerpt"])
         excerpt = f"<blockquote>{before}{f'<mark>{part}</mark>' if part else ''}{after}</blockquote>"
     told = f"<span>{', '.join(facts)}</span>" if facts else ""
-    return f'<li><p><code class="key">{_text(_masked(row["key"]))}</code>{told}</p>{excerpt}</li>'
+    return f'<li><p><code class="key">{_text(masked(row["key"]))}</code>{told}</p>{excerpt}</li>'
 
 
 def _clusters(clusters: Mapping[str, Sequence[tuple[str, str]]]) -> str:
@@ -273,11 +271,11 @@ def _clusters(clusters: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     largest = sorted(clusters.items(), key=lambda one: (-len(one[1]), one[0]))[:NUM_CLUSTERS]
     rows = []
     for key, twins in largest:
-        names = ", ".join(f"<code>{_text(_masked(twin))}</code>" for twin, _ in twins[:NUM_TWINS])
+        names = ", ".join(f"<code>{_text(masked(twin))}</code>" for twin, _ in twins[:NUM_TWINS])
         more = f" and {len(twins) - NUM_TWINS:,} more" if len(twins) > NUM_TWINS else ""
         near = sum(word == "near-duplicate" for _, word in twins)
         rows.append(
-            f"<tr><th><code>{_text(_masked(key))}</code></th><td>{len(twins) - near:,}</td><td>{near:,}</td>"
+            f"<tr><th><code>{_text(masked(key))}</code></th><td>{len(twins) - near:,}</td><td>{near:,}</td>"
             f'<td class="names">{names}{more}</td></tr>'
         )
     told = f"{len(clusters):,} texts were said more than once; the largest groups, each with the key that stays."
@@ -339,18 +337,6 @@ def _json(path: Path) -> Any:
 
 def _text(value: object) -> str:
     return html.escape(str(value))
-
-
-@cache
-def _guard() -> Privacy:
-    guard = load_method("privacy", "patterns")()
-    assert isinstance(guard, Privacy)
-    return guard
-
-
-def _masked(text: str) -> str:
-    """A key or a reason; excerpts were masked when they were written."""
-    return mask(text, _guard().find([text])[0])
 
 
 def _percent(part: float, whole: float) -> str:

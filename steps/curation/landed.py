@@ -53,7 +53,7 @@ def outcomes(workspace: Workspace, config: Reading, landed: Landed, removed_in: 
             knobs = {"max_line_bytes": config.max_line_bytes}
             reader: Any = load_method("reader", reader_for(file.name, head(path)))(**knobs)
             for record in reader.read(path, file.name):
-                outcome = _outcome(record, landed, batch, file.name, config)
+                outcome = outcome_of(record, landed, batch, file.name, config)
                 if not outcome.reason and removed_in.get(outcome.row["key"], -1) >= index:
                     outcome = Outcome({}, outcome.where, "withdrawn", shown(outcome.row["key"]))
                 yield outcome
@@ -70,7 +70,8 @@ def _verified(path: Path, file: LandedFile) -> Path:
     return path
 
 
-def _outcome(record: Record | Rejected, landed: Landed, batch: Batch, name: str, config: Reading) -> Outcome:
+def outcome_of(record: Record | Rejected, landed: Landed, batch: Batch, name: str, config: Reading) -> Outcome:
+    """What a record of a batch becomes: a row of a document, or a reason why it is none."""
     where: dict[str, str | int] = {"batch": batch.name, "file": name, "line": record.line}
     if isinstance(record, Rejected):
         return Outcome({}, where, record.reason, shown(record.excerpt))

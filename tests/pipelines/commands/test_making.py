@@ -62,3 +62,23 @@ def test_land_says_what_it_did_and_refuses_an_unknown_task(tmp_path: Path) -> No
     assert ran.returncode == 1
     assert "python-docs" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_clean_explains_every_rules_verdict_on_single_documents_and_writes_nothing(tmp_path: Path) -> None:
+    call("init", str(tmp_path / "w"))
+    page = tmp_path / "page.jsonl"
+    page.write_text('{"key": "a", "text": "write to ada@example.org"}\nno json\n', encoding="utf-8")
+    before = sorted(path for path in (tmp_path / "w").rglob("*") if ".perennial" not in path.parts)
+    words = ("-w", str(tmp_path / "w"), "step", "clean", "--explain", str(page), "--recipe", "tiny")
+    code, text = call(*words, "--json")
+    assert code == 0, text
+    document, other = json.loads(text)
+    assert (document["key"], document["verdict"]) == ("a", "too-short")
+    assert [one["rule"] for one in document["rules"]][:2] == ["known", "quality/basic"]
+    assert other == {"where": "page.jsonl:2", "verdict": "quarantined: invalid-json", "excerpt": "no json"}
+    assert "ada@" not in text + call(*words)[1]
+    after = sorted(path for path in (tmp_path / "w").rglob("*") if ".perennial" not in path.parts)
+    assert after == before
+    code, text = call("-w", str(tmp_path / "w"), "step", "split", "--explain", str(page))
+    assert code == 2
+    assert "rules of clean" in text

@@ -70,6 +70,7 @@ def run_refresh(
         Busy: another process holds the workspace for longer than the wait, in seconds.
     """
     from pipelines.edge.conclude import read_outcome, settle
+    from pipelines.edge.forget.work import finish_what_was_cut_off
     from pipelines.edge.orchestration import end_orphans
     from pipelines.edge.owners import end_dead_flow_runs, end_dead_mlflow_runs
     from pipelines.edge.registry import Registry
@@ -77,6 +78,7 @@ def run_refresh(
 
     with home.lock(wait):
         end_orphans()
+        finish_what_was_cut_off(home)
         settle(home, Registry(home))
         bury(home)
         end_dead_mlflow_runs(home)

@@ -1,9 +1,11 @@
 """What a refresh leaves in MLflow and in Prefect for people to read: pages on its data, plots, tables, its report."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.edge import clean_report, data_docs, plots
+from pipelines.edge.lineage import write_used
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import post_report, run_page
 from pipelines.edge.reports import refresh_report, refresh_rows, result
@@ -53,6 +55,8 @@ def log_refresh(
     tracker.table("lineage/recipe.json", do.written.dump())
     for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
         tracker.files({"lineage": root / name})
+    with tempfile.TemporaryDirectory() as folder:
+        tracker.files({"lineage": write_used(root / made["mix"].path, Path(folder))})
     for task in do.landings:
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
     _tell(do, outcome)

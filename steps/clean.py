@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +19,14 @@ from steps.core.records import FREE, SUPERSEDED
 from steps.core.shards import digest_of, write_json
 from steps.core.state import describe_segment, digest_of_folder, digest_of_segments
 from steps.core.workspace import Workspace
+from steps.curation.batch_rules import BatchRules, Checked, check, last_figures, next_figures, write_figures
 from steps.curation.chain import Chain
+from steps.curation.cleaned import contract_of, result_of
 from steps.curation.finish import Fit, twins, write
 from steps.curation.learn import learn
 from steps.curation.look import known_rows, look_all, stale_keys
 from steps.curation.rebuild import rebuilt
-from steps.curation.statistics import statistics_of
+from steps.curation.statistics import Figures, figures_of, statistics_of
 from steps.curation.sweep import Rules, Swept, judge_all, save_grams
 from steps.methods.decontaminate import Decontaminate
 from steps.methods.dedup import Dedup
@@ -46,6 +48,9 @@ class CleanConfig(Chain):
     max_contaminated: float = Field(
         0.1, ge=0, le=1, description="share of a task's documents that may contain hold-out items; more: it is held"
     )
+    batch: BatchRules = Field(
+        BatchRules(), description="how far a task may differ from the last accepted refresh; further: it is held"
+    )
 
 
 def clean(
@@ -62,7 +67,8 @@ def clean(
 
     Per task: `<task>/documents.jsonl` (kept), `<task>/dropped.jsonl` (key, reason, of, content_hash, batch, ...) and
     `<task>/{passages,statistics}.json` (what each rule left, and of what); `index/` is what this attempt adds to the
-    index, `learned/<task>/` what rules learned, and `holdout/`, where a task is held, the hold-outs without it.
+    index, `learned/<task>/` what rules learned, and `holdout/`, where a task is held, the hold-outs without it;
+    `held/<task>/` says what would have become of it. `batch.json` and `contract.json` hold what expectations found.
 
     An index made with other settings of `dedup` is made anew from the `consumed` batches: `index-rebuilt/`.
 
@@ -84,24 +90,40 @@ def clean(
     items = (item for place in (holdout.gate, holdout.validation) for item in _items(workspace.at(place.path)))
     grams = save_grams(workspace.path / "parts", config.decontaminate.grams_of(items))
     swept: dict[str, Swept] = {}
-    held = {}
+    held, before, figures, checked = {}, last_figures(folders), dict[str, Figures](), dict[str, Checked]()
     for task, own in corpus.items():
         learned = learn(workspace, config, corpus, task, buffer, model)
-        rules = Rules(here, config.decontaminate, config.dedup, learned, grams, folders, frozenset(stale))
+        contract = contract_of(workspace.root, own.task)
+        rules = Rules(here, config.decontaminate, config.dedup, learned, grams, folders, frozenset(stale), contract)
         free = states[task] == FREE
         swept[task] = judge_all(workspace, rules, files[task], looks[task], free, known[task])
-        contaminated, judged = len(swept[task].contaminated), int(free.sum()) - len(known[task])
-        if contaminated > config.max_contaminated * judged and own.task.role == "train":
-            held[task] = f"{contaminated:,} of {judged:,} documents contain hold-out items"
+        figures[task] = figures_of(looks[task], states[task], known[task], swept[task])
+        checked[task] = check(config.batch, task, figures[task], before.get(task))
+        if not own.released and (why := _why_held(config, own, swept[task], figures[task], checked[task])):
+            held[task] = why
+
+    def put(folder: Path, tasks: Iterable[str]) -> dict[str, Fit]:
+        fits = _write(folder, {task: swept[task] for task in tasks})
+        for task, fit in fits.items():
+            facts = statistics_of(looks[task], states[task], known[task], swept[task], fit.places)
+            write_json(folder / task / "statistics.json", facts)
+            if checked[task].result:
+                write_json(folder / task / "batch.json", checked[task].result)
+            if contract := contract_of(workspace.root, corpus[task].task):
+                found = result_of(contract, [part.contract for part in swept[task].parts])
+                write_json(folder / task / "contract.json", found)
+        return fits
+
     if held:  # as if they had not landed: their hold-outs and their withdrawals do not count either
-        rest = without_tasks(workspace, workspace.path / "holdout", holdout, held)
+        for task in put(workspace.path / "held", held):
+            (workspace.path / "held" / task / "documents.jsonl").unlink()
+        rest = without_tasks(workspace, workspace.path / "holdout" / str(len(corpus)), holdout, held)
         others = {task: own for task, own in corpus.items() if task not in held}
         kept = clean(workspace, config, others, rest, index, buffer, model, consumed)
         return kept.model_copy(update={"held": {**held, **kept.held}, "rebuilt": remade})
-    fits = _write(workspace, swept)
-    for task, fit in fits.items():
-        facts = statistics_of(looks[task], states[task], known[task], swept[task], fit.places)
-        write_json(workspace.path / task / "statistics.json", facts)
+    fits = put(workspace.path, swept)
+    shutil.rmtree(workspace.path / "parts", ignore_errors=True)
+    write_figures(workspace.path / "index", next_figures(config.batch, before, figures))
     superseded = {task: int((states[task] == SUPERSEDED).sum()) for task in corpus}
     result = _describe(workspace, settings, corpus, holdout, index, stale, superseded, fits)
     for task in corpus:
@@ -109,15 +131,22 @@ def clean(
     return result.model_copy(update={"rebuilt": remade})
 
 
-def _write(workspace: Workspace, swept: Mapping[str, Swept]) -> dict[str, Fit]:
+def _why_held(config: CleanConfig, own: Corpus, swept: Swept, figures: Figures, checked: Checked) -> str:
+    """What a person should see before the task's batches go further; empty: nothing."""
+    why, contaminated = [checked.why] if checked.why else [], len(swept.contaminated)
+    if contaminated > config.max_contaminated * figures.judged and own.task.role == "train":
+        why.append(f"{contaminated:,} of {figures.judged:,} documents contain hold-out items")
+    return "; ".join(why)
+
+
+def _write(folder: Path, swept: Mapping[str, Swept]) -> dict[str, Fit]:
     """Write what is kept and dropped of every task."""
     labels = twins(swept)
     keys = [key for own in swept.values() for part in own.parts for key in part.keys]
     fits, begin = {}, 0
     for task, own in swept.items():
-        fits[task] = write(workspace.path / task, own, labels[task], begin, keys)
+        fits[task] = write(folder / task, own, labels[task], begin, keys)
         begin += own.num_fit
-    shutil.rmtree(workspace.path / "parts", ignore_errors=True)
     return fits
 
 

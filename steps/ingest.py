@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from steps.core.artifacts import Corpus, Landed
-from steps.core.contracts import Contract
+from steps.core.contracts import CONTRACTS, Contract
 from steps.core.shards import canonical_json, digest_of, digest_of_file, write_json, write_lines
 from steps.core.workspace import Workspace
+from steps.curation.cleaned import contract_of
 from steps.curation.landed import Outcome, Reading, outcomes, shown
 
-CONTRACTS = "data/contracts"
 PORTION_ROWS = 50_000  # checked at a time, to bound memory
 PORTION_CHARACTERS = 50_000_000
 
@@ -27,7 +27,7 @@ def ingest(workspace: Workspace, config: IngestConfig, landed: Landed) -> Corpus
         OSError: a file cannot be read or written.
     """
     task = landed.task
-    contract = Contract(workspace.root / CONTRACTS / f"{task.contract}.json", {"licences": task.licences})
+    contract = Contract(workspace.root / CONTRACTS / f"{task.contract}.json", {"licences": task.licences}, shown=shown)
     removed_in = {key: index for index, batch in enumerate(landed.batches) for key in batch.removals}
     landed_again: set[str] = set()
     quarantined: Counter[str] = Counter()
@@ -47,11 +47,15 @@ def ingest(workspace: Workspace, config: IngestConfig, landed: Landed) -> Corpus
 
         num_documents = write_lines(workspace.path / "documents.jsonl", documents())
     write_json(workspace.path / "contract.json", contract.result())
+    cleaned, released = contract_of(workspace.root, task), any(batch.released for batch in landed.batches)
+    withdrawn = tuple(sorted(removed_in.keys() - landed_again))
     facts = {
         "task": task.model_dump(),
         "quarantined": dict(sorted(quarantined.items())),
-        "withdrawn": sorted(removed_in.keys() - landed_again),
+        "withdrawn": withdrawn,
         "contract": contract.digest,
+        "clean_contract": cleaned.read().digest if cleaned else "",
+        "released": released,
         "documents": digest_of_file(workspace.path / "documents.jsonl"),
     }
     return Corpus(
@@ -60,8 +64,9 @@ def ingest(workspace: Workspace, config: IngestConfig, landed: Landed) -> Corpus
         path=workspace.relative(workspace.path),
         num_landed=num_documents + quarantined.total(),
         num_documents=num_documents,
-        quarantined=facts["quarantined"],
-        withdrawn=tuple(facts["withdrawn"]),
+        quarantined=dict(sorted(quarantined.items())),
+        withdrawn=withdrawn,
+        released=released,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import psutil
 
+from pipelines.edge.holding import digest_of_landed
 from pipelines.edge.home import Home
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.session import BY_HAND, Progress, Session, attempt_of, pending
@@ -320,7 +321,7 @@ def ready(home: Home, found: Mapping[str, Landed], now: datetime) -> dict[str, L
         review = trigger.review if trigger else timedelta(0)
         batches = tuple(b for b in part.batches if not review or now - datetime.fromisoformat(b.time) >= review)
         if batches:
-            seen[task] = narrowed(part, batches)
+            seen[task] = narrowed(home, part, batches)
     counts, broke, last = failures(home), failures(home, "data"), settings.failures_before_hold - 1
     failed = {task: max(counts[task, b.name] for b in part.batches) for task, part in seen.items()}
     apart = {
@@ -335,13 +336,11 @@ def ready(home: Home, found: Mapping[str, Landed], now: datetime) -> dict[str, L
     return {task: seen[task] for task in seen if task == least or (task in others and task not in apart)}
 
 
-def narrowed(part: Landed, batches: tuple[Any, ...]) -> Landed:
+def narrowed(home: Home, part: Landed, batches: tuple[Any, ...]) -> Landed:
     """A task's landing with some of its batches."""
-    from steps.core.shards import digest_of
-
     if batches == part.batches:
         return part
-    digest = digest_of([part.task.model_dump(mode="json"), [batch.digest for batch in batches]])
+    digest = digest_of_landed(home.root, part.task, batches)
     return part.model_copy(update={"batches": batches, "digest": digest})
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of
-from pipelines.edge.holding import held_tasks, hold, remarks
+from pipelines.edge.holding import digest_of_landed, held_tasks, hold, released, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
@@ -346,17 +346,17 @@ def pending(home: Home, parent: Version) -> dict[str, Landed]:
 
 def unconsumed(home: Home, taken: Mapping[str, Sequence[str]]) -> dict[str, Landed]:
     """What waits, by task in the order of `tasks.yaml`: batches neither consumed, held nor discarded."""
-    aside = home.held()
+    aside, passed = home.held(), released(home)
     found = {}
     for name, facts in landing.load_tasks(home.root).items():
         consumed = set(taken.get(name, ()))
         batches = tuple(
-            batch
+            batch.model_copy(update={"released": (name, batch.name) in passed})
             for batch in landing.batches(home.root, name)
             if batch.name not in consumed and (name, batch.name) not in aside
         )
         if batches:
-            digest = digest_of([facts.model_dump(mode="json"), [batch.digest for batch in batches]])
+            digest = digest_of_landed(home.root, facts, batches)
             found[name] = Landed(digest=digest, task=facts, batches=batches)
     return found
 

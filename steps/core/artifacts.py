@@ -29,6 +29,7 @@ class TaskFacts(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="the task's name, also its folder")
     role: Role = Field("train", description="train; replay-only: drawn as replay; eval-only: judged, never trained on")
     contract: str = Field("documents", description="its Great Expectations suite: data/contracts/<contract>.json")
+    clean_contract: str = Field("", description="the suite of its cleaned documents, likewise; empty: none")
     language: str = Field("en", description="ISO 639-1 code of documents that state none")
     licence: str = Field("unknown", description="SPDX identifier of documents that state none")
     licences: tuple[str, ...] = Field((), description="licences allowed; empty: any")
@@ -42,6 +43,7 @@ class Batch(Artifact):
     path: str
     time: str = Field(description="when it landed, ISO 8601, UTC: the time of documents that state none")
     removals: tuple[str, ...] = Field((), description="keys that this landing withdraws")
+    released: bool = Field(False, description="a rule of clean held it, and a person let it pass")
 
 
 class Landed(Artifact):
@@ -61,6 +63,7 @@ class Corpus(Artifact):
     quarantined: dict[str, int] = Field(description="records set aside, by reason; kept in <path>/quarantine.jsonl")
     withdrawn: tuple[str, ...] = Field((), description="keys withdrawn by the batches")
     held: str = Field("", description="why these batches are held; empty: they are not")
+    released: bool = Field(False, description="a person let a batch of these pass: clean does not hold it again")
 
 
 class Segment(Artifact):

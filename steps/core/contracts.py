@@ -5,12 +5,13 @@ Great Expectations takes seconds to import, so it is imported when the first row
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from steps.core.shards import canonical_json, digest_of
 
+CONTRACTS = "data/contracts"
 BY_ROW = ("expect_column_values_to_", "expect_column_value_lengths_to_")
 BY_TABLE = ("expect_table_columns_to_", "expect_table_column_count_to_")
 ACROSS_ROWS = ("_be_unique", "_be_increasing", "_be_decreasing")
@@ -27,15 +28,22 @@ class Contract:
     `$PARAMETER` the task does not give is left out.
     """
 
-    def __init__(self, path: Path, parameters: Mapping[str, Sequence[str]]) -> None:
-        """Read a suite.
+    def __init__(
+        self,
+        path: Path,
+        parameters: Mapping[str, Sequence[str]],
+        *,
+        suite: Mapping[str, Any] | None = None,
+        shown: Callable[[str], str] | None = None,
+    ) -> None:
+        """Read a suite from its file, or take one that was made; `shown` masks and shortens an example.
 
         Raises:
             ValueError: there is no such suite, or it holds what cannot be checked in portions.
         """
         self.path = path
         try:
-            suite = json.loads(path.read_text(encoding="utf-8"))
+            suite = json.loads(path.read_text(encoding="utf-8")) if suite is None else suite
             self.name = str(suite["name"])
             stated = [{"kwargs": {}, **one, "type": str(one["type"])} for one in suite["expectations"]]
         except FileNotFoundError as error:
@@ -53,6 +61,7 @@ class Contract:
                 )
         self._parameters = {name: list(values) for name, values in parameters.items() if values}
         self._expectations = [one for one in stated if _parameters_of(one) <= self._parameters.keys()]
+        self._shown = shown or (lambda text: text[:EXAMPLE_CHARACTERS])
         self.digest = digest_of({"suite": suite, "parameters": self._parameters})
         self._found: dict[int, dict[str, Any]] = {}
         self._engine: Any = None
@@ -78,6 +87,16 @@ class Contract:
                 )
             self._add(position, result)
         return reasons
+
+    @property
+    def found(self) -> dict[int, dict[str, Any]]:
+        """What all checks found, in plain values, for `add` of another contract of the same suite."""
+        return self._found
+
+    def add(self, found: Mapping[int, Mapping[str, Any]]) -> None:
+        """Add what was found elsewhere."""
+        for position, result in sorted(found.items()):
+            self._add(position, result)
 
     def result(self) -> dict[str, Any]:
         """What all checks found, as Great Expectations writes it, without times and identifiers."""
@@ -155,7 +174,8 @@ class Contract:
             name: before.get(name, 0) + details.get(name, 0)
             for name in ("element_count", "unexpected_count", "missing_count")
         }
-        examples = [*before.get("partial_unexpected_list", ()), *details["partial_unexpected_list"]][:NUM_EXAMPLES]
+        new_examples = [self._shown(str(example)) for example in details["partial_unexpected_list"][:NUM_EXAMPLES]]
+        examples = [*before.get("partial_unexpected_list", ()), *new_examples][:NUM_EXAMPLES]
         present = counts["element_count"] - counts["missing_count"]
         percent = 100 * counts["unexpected_count"] / present if present else 0.0
         old["success"] = old["success"] and result["success"]
@@ -165,7 +185,7 @@ class Contract:
             "missing_percent": 100 * counts["missing_count"] / max(counts["element_count"], 1),
             "unexpected_percent_total": 100 * counts["unexpected_count"] / max(counts["element_count"], 1),
             "unexpected_percent_nonmissing": percent,
-            "partial_unexpected_list": [str(example)[:EXAMPLE_CHARACTERS] for example in examples],
+            "partial_unexpected_list": examples,
         }
 
 

@@ -12,6 +12,7 @@ from steps.core.index import IndexRow, OpenIndex, write_index
 from steps.core.state import Entry, describe_segment, digest_of_segments
 from steps.core.texts import Texts
 from steps.core.workspace import Workspace
+from steps.curation.batch_rules import last_figures, write_figures
 from steps.curation.chain import Chain, judge
 from steps.curation.landed import Reading, outcomes
 from steps.methods.dedup import Dedup
@@ -47,6 +48,7 @@ def rebuilt(
     folder = workspace.path / "index-rebuilt"
     rows = [IndexRow(key, entry.task, entry.content_hash) for key, entry in entries.items()]
     write_index(folder, rows, bands, settings)
+    write_figures(folder, last_figures([workspace.at(segment.path) for segment in index.segments]))
     logger.warning(
         "the index was made with other settings, so it was made anew: %d documents, %d of them without text",
         len(entries),

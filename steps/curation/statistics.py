@@ -25,6 +25,7 @@ class Figures(Frozen):
     """A task's documents in a few numbers, to be compared with those of the next refresh."""
 
     documents: int = Field(description="documents that landed, the newest of each key, held out or not")
+    judged: int = Field(description="of them the new ones, which went through the rules")
     median_characters: float = Field(description="of those documents, as they landed")
     share_dropped: float = Field(description="of the new documents, what rules and contamination dropped, 0..1")
     languages: dict[str, float] = Field(description="shares of a sample of the new documents, by code, sum 1")
@@ -50,6 +51,7 @@ def figures_of(seen: Look, states: np.ndarray, known: Mapping[int, Any], swept: 
     told = swept.languages_seen
     return Figures(
         documents=len(lengths),
+        judged=judged,
         median_characters=float(np.median(lengths)) if len(lengths) else 0.0,
         share_dropped=round(1 - fit / judged, 6) if judged else 0.0,
         languages={code: round(count / told.total(), 6) for code, count in sorted(told.items())},

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -17,6 +17,7 @@ from steps.core.shards import canonical_json, digest_of_file, write_atomic, writ
 from steps.core.texts import Texts
 from steps.core.workspace import Workspace
 from steps.curation.chain import Chain, Passage, judge
+from steps.curation.cleaned import CleanContract, hold_to
 from steps.curation.excerpts import dropped_row, explained
 from steps.curation.look import Look
 from steps.curation.statistics import languages_of, share_to_sample
@@ -34,6 +35,7 @@ class Rules(NamedTuple):
     grams: Path
     folders: list[Path]  # of the index
     stale: frozenset[str]
+    contract: CleanContract | None = None
 
 
 class JudgeJob(NamedTuple):
@@ -62,6 +64,7 @@ class Part(NamedTuple):
     changes: Counter[str]
     drops: Counter[str]
     languages: dict[int, str]  # place among the fit -> its language as it landed, of a sample
+    contract: dict[int, dict[str, Any]]  # what the contract of cleaned documents found
     languages_seen: Counter[str]  # of the whole sample, dropped or not
 
 
@@ -76,6 +79,7 @@ def judge_part(job: JudgeJob) -> Part:
             dropped.append(dropped_row(orjson.loads(line), reason, of))
     told = languages_of(documents, job.share)
     judged = judge(job.rules.chain, documents, job.rules.learned)
+    contract = hold_to(job.rules.contract, judged) if job.rules.contract else {}
     fit = judged.fit
     kept = [judged.fates[row].document for row in fit]
     texts = Texts([document.text for document in kept])
@@ -95,6 +99,7 @@ def judge_part(job: JudgeJob) -> Part:
         judged.changes,
         Counter(row["reason"] for row in dropped),
         {place: told[row] for place, row in enumerate(fit) if row in told},
+        contract,
         Counter(told.values()),
     )
 

@@ -32,7 +32,7 @@ from steps.methods.quality.gopher_quality import GopherQuality
 from steps.methods.quality.gopher_repetition import GopherRepetition
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "general.jsonl.gz"
-BATCH = 500  # documents
+BATCH = 2000  # documents; clean works on some megabytes at a time, too
 REPEATS = 5  # of perennial, the best counts; datatrove runs once
 RULES: dict[str, Quality] = {  # in FineWeb's order
     "gopher-repetition": GopherRepetition(),
@@ -55,10 +55,12 @@ def perennial(names: Sequence[str], texts: Sequence[str]) -> Reasons:
             for row, judgement in zip(rows, found, strict=True):
                 reasons[row] = judgement.reason
             fit = [place for place, judgement in enumerate(found) if not judgement.reason]
-            edits = [found[place].text for place in fit]
-            rows, batch = [rows[place] for place in fit], batch.take(fit)
-            if any(text is not None for text in edits):
-                batch = Texts([old if new is None else new for old, new in zip(batch.texts, edits, strict=True)])
+            rows, edits = [rows[place] for place in fit], [found[place].text for place in fit]
+            if all(text is None for text in edits):
+                batch = batch.take(fit)
+            else:
+                old = [batch.texts[place] for place in fit]
+                batch = Texts([before if new is None else new for before, new in zip(old, edits, strict=True)])
     return reasons
 
 

@@ -4,14 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import compiled, inlined
 from steps.core.cutter import DECIMAL, IS_PUNCTUATION, IS_SENTENCE_END, LINE_END, SPACE
 from steps.core.texts import Texts
 from steps.core.tokens import character_classes, code_points, tokenise
 from steps.core.words import Words
 
 Array = np.ndarray
-LOREM, SCRIPT, BRACKET = 0, 1, 2  # places of the phrases that are no policy's
+LOREM, SCRIPT, BRACKET = 1, 2, 4  # bits of the phrases that are no policy's; those are above
 LOREM_IPSUM, CURLY_BRACKET = 0, 1  # codes of what drops a document
 
 
@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     citations: bool
     wanted: Array  # phrases, one after the other, and where they start
     starts: Array
-    first: Array  # bool [128]: whether a phrase starts with a character of ASCII
+    first: Array  # int64 [128]: the phrases that start with a character of ASCII, as bits
     marks: Array  # citations that are words, and where they start
     mark_starts: Array
 
@@ -64,8 +64,9 @@ def edit(texts: Texts, rules: Rules, policies: tuple[str, ...]) -> Edited:
     code, span = np.full(num, -1, dtype=np.int64), np.full((num, 2), -1, dtype=np.int64)
     edited = Edited._make([np.empty(most, dtype=np.uint32), np.zeros(num + 1, dtype=np.int64), *lines, code, span])
     wanted, starts = code_points(("lorem ipsum", "javascript", "{", *policies))
-    first = np.zeros(128, dtype=np.bool_)
-    first[wanted[starts[:-1]]] = True
+    first = np.zeros(128, dtype=np.int64)
+    np.bitwise_or.at(first, wanted[starts[:-1]], 1 << np.arange(len(starts) - 1))
+    first[65:91] = first[97:123]
     bits = (np.uint32(SPACE), np.uint32(LINE_END), np.uint32(DECIMAL), rules.citations)
     marks = code_points(("[edit]", "[citation needed]"))
     _edit(_Known(texts.codes, character_classes(), *bits, wanted, starts, first, *marks), texts.offsets, rules, edited)
@@ -95,7 +96,7 @@ def sentences(texts: Texts, edited: Edited) -> Array:
     return np.asarray(total[edited.texts[1:]] - total[edited.texts[:-1]])
 
 
-@compiled
+@inlined
 def _lower(code: Any) -> Any:
     """ASCII in lower case; of the rest only the Kelvin sign becomes a letter of ASCII."""
     if 65 <= code <= 90:
@@ -103,7 +104,7 @@ def _lower(code: Any) -> Any:
     return np.uint32(107) if code == 0x212A else code
 
 
-@compiled
+@inlined
 def _stands(known: _Known, codes: Array, i: int, hi: int, phrase: int) -> bool:
     """Whether a phrase stands at i, in any case."""
     lo, stop = known.starts[phrase], known.starts[phrase + 1]
@@ -115,7 +116,7 @@ def _stands(known: _Known, codes: Array, i: int, hi: int, phrase: int) -> bool:
     return bool(k == stop)
 
 
-@compiled
+@inlined
 def _citation(known: _Known, i: int, hi: int) -> int:
     """Length of the citation that stands at a bracket; 0: none."""
     k = i + 1
@@ -125,12 +126,15 @@ def _citation(known: _Known, i: int, hi: int) -> int:
         return k + 1 - i
     for mark in range(len(known.mark_starts) - 1):
         lo, stop = known.mark_starts[mark], known.mark_starts[mark + 1]
-        if i + stop - lo <= hi and np.all(known.codes[i : i + stop - lo] == known.marks[lo:stop]):
+        k = lo
+        while k < stop and i + k - lo < hi and known.codes[i + k - lo] == known.marks[k]:
+            k += 1
+        if k == stop:
             return int(stop - lo)
     return 0
 
 
-@compiled
+@inlined
 def _walk(known: _Known, lo: int, hi: int, out: Array, to: int) -> tuple[int, int, int, bool]:
     """Copy a line without its citations; words, longest word, where the copy ends, whether there was a citation."""
     words, length, longest, end, skip = 0, 0, 0, to, lo
@@ -149,20 +153,22 @@ def _walk(known: _Known, lo: int, hi: int, out: Array, to: int) -> tuple[int, in
     return words, longest, end, end - to < hi - lo
 
 
-@compiled
-def _phrases(known: _Known, out: Array, lo: int, hi: int, hits: Array) -> None:
-    """Which phrases stand in a line."""
-    hits[:] = False
+@inlined
+def _phrases(known: _Known, out: Array, lo: int, hi: int) -> int:
+    """Which phrases stand in a line, as bits."""
+    hits = 0
     for i in range(lo, hi):
-        code = _lower(out[i])
-        if not known.first[code & 127]:
+        code = out[i] if out[i] < 128 else _lower(out[i])
+        begun = known.first[code & 127]
+        if not begun:
             continue
-        for k in range(len(hits)):
-            if code == known.wanted[known.starts[k]] and _stands(known, out, i, hi, k):
-                hits[k] = True
+        for k in range(len(known.starts) - 1):
+            if begun & (1 << k) and _stands(known, out, i, hi, k):
+                hits |= 1 << k
+    return hits
 
 
-@compiled
+@inlined
 def _ends_well(out: Array, lo: int, hi: int) -> bool:
     last = out[hi - 1] if hi > lo else np.uint32(0)
     if last == 46 and hi - lo > 2 and out[hi - 2] == 46 and out[hi - 3] == 46:
@@ -173,7 +179,6 @@ def _ends_well(out: Array, lo: int, hi: int) -> bool:
 @compiled
 def _edit(known: _Known, offsets: Array, rules: Rules, edited: Edited) -> None:  # noqa: PLR0912 - one branch a rule
     codes, out, num, to = known.codes, edited.codes, 0, 0
-    hits = np.zeros(len(known.starts) - 1, dtype=np.bool_)
     for text in range(len(offsets) - 1):
         stop, following = offsets[text + 1], offsets[text]
         while following < stop and edited.code[text] < 0:
@@ -190,14 +195,14 @@ def _edit(known: _Known, offsets: Array, rules: Rules, edited: Edited) -> None: 
                 continue
             if words < rules.min_words or (rules.terminal and not _ends_well(out, to, end)):
                 continue
-            _phrases(known, out, to, end, hits)
-            if rules.lorem and hits[LOREM]:
+            hits = _phrases(known, out, to, end)
+            if rules.lorem and hits & LOREM:
                 edited.code[text] = LOREM_IPSUM
-            elif rules.script and hits[SCRIPT]:
+            elif rules.script and hits & SCRIPT:
                 continue
-            elif rules.bracket and hits[BRACKET]:
+            elif rules.bracket and hits & BRACKET:
                 edited.code[text] = CURLY_BRACKET
-            elif rules.policy and np.any(hits[BRACKET + 1 :]):
+            elif rules.policy and hits > (LOREM | SCRIPT | BRACKET):
                 continue
             if edited.code[text] >= 0:
                 edited.span[text, 0], edited.span[text, 1] = lo, hi

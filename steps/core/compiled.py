@@ -14,5 +14,16 @@ Result = TypeVar("Result")
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function at its first call, without Python objects and without the interpreter's lock."""
-    return cast("Callable[Arguments, Result]", numba.njit(cache=True, nogil=True)(function))
+    """Compile a function at its first call, without Python objects and without the interpreter's lock.
+
+    It can make no array (`_nrt=False`): counting references to the arrays it is handed costs more than our short
+    functions do. What it fills is handed to it.
+    """
+    return cast("Callable[Arguments, Result]", numba.njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same, put in where it is called: for functions that take many arrays, which are slow to hand over."""
+    return cast(
+        "Callable[Arguments, Result]", numba.njit(cache=True, nogil=True, _nrt=False, forceinline=True)(function)
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import compiled, inlined
 from steps.core.words import Tables, Words
 
 Array = np.ndarray
@@ -37,7 +37,7 @@ def hash_characters(codes: Array, lo: int, hi: int) -> np.uint64:
     return found
 
 
-@compiled
+@inlined
 def _row(keys: Array, rows: Array, key: np.uint64) -> int:
     """The row of a hash in a table; -1: not there."""
     mask = len(keys) - 1
@@ -49,7 +49,7 @@ def _row(keys: Array, rows: Array, key: np.uint64) -> int:
     return -1
 
 
-@compiled
+@inlined
 def _special(codes: Array, lo: int, hi: int, known: Tables) -> int:
     if hi <= lo or hi - lo > MAX_SPECIAL:
         return -1
@@ -69,7 +69,7 @@ def _dots(codes: Array, i: int, hi: int) -> int:
     return i - lo
 
 
-@compiled
+@inlined
 def _prefix(codes: Array, lo: int, hi: int, classes: Array) -> int:
     """Length of what is split off at the front."""
     code = codes[lo]
@@ -78,16 +78,15 @@ def _prefix(codes: Array, lo: int, hi: int, classes: Array) -> int:
     if code == 46:  # ..
         dots = _dots(codes, lo, hi)
         return dots if dots > 1 else 0
+    after = codes[lo + 1] if lo + 1 < hi else np.uint32(0)
     if code == 43:  # +, but not +1
-        return 0 if lo + 1 < hi and _is_digit(codes[lo + 1]) else 1
-    if (code == 67 or code == 65) and lo + 1 < hi and codes[lo + 1] == 36:  # C$ A$
-        return 2
-    if code == 85 and lo + 2 < hi and codes[lo + 1] == 83 and codes[lo + 2] == 36:  # US$
+        return 0 if _is_digit(after) else 1
+    if code == 85 and after == 83 and lo + 2 < hi and codes[lo + 2] == 36:  # US$
         return 3
-    return 0
+    return 2 if (code == 67 or code == 65) and after == 36 else 0  # C$ A$
 
 
-@compiled
+@inlined
 def _suffix(codes: Array, lo: int, hi: int, known: Tables) -> int:
     """Length of what is split off at the end: the longest that fits."""
     if hi <= lo:
@@ -124,7 +123,7 @@ def _suffix(codes: Array, lo: int, hi: int, known: Tables) -> int:
     return best
 
 
-@compiled
+@inlined
 def _infix(codes: Array, i: int, lo: int, hi: int, classes: Array) -> int:
     """Length of what a piece [lo, hi) is cut at, at i."""
     code = codes[i]
@@ -132,10 +131,9 @@ def _infix(codes: Array, i: int, lo: int, hi: int, classes: Array) -> int:
         return 1
     if not classes[code] & ODD:
         return 0
-    if code == 46:
-        dots = _dots(codes, i, hi)
-        if dots > 1:
-            return dots
+    dots = _dots(codes, i, hi)
+    if dots > 1:
+        return dots
     if i == lo or i + 1 >= hi:
         return 0
     before, after = classes[codes[i - 1]], classes[codes[i + 1]]
@@ -163,11 +161,10 @@ def _infix(codes: Array, i: int, lo: int, hi: int, classes: Array) -> int:
 def _is_tail(codes: Array, i: int, hi: int) -> bool:
     """Whether a port and a path, or nothing, follow a host."""
     if i < hi and codes[i] == 58:
-        first = i + 1
-        i = first
+        first = i = i + 1
         while i < hi and _is_digit(codes[i]):
             i += 1
-        if i - first < 2 or i - first > 5:
+        if not 2 <= i - first <= 5:
             return False
     return i == hi or codes[i] == 47 or codes[i] == 63 or codes[i] == 35
 
@@ -189,8 +186,7 @@ def _is_host(codes: Array, lo: int, hi: int, classes: Array) -> bool:
             return False
         if not _is_label(codes[first]) or not _is_label(codes[i - 1]):
             return False
-        first = i + 1
-        i = first
+        first = i = i + 1
         while i < hi and classes[codes[i]] & LOWER:
             i += 1
         if 2 <= i - first <= 63 and _is_tail(codes, i, hi):
@@ -200,24 +196,25 @@ def _is_host(codes: Array, lo: int, hi: int, classes: Array) -> bool:
 @compiled
 def _is_ip(codes: Array, lo: int, hi: int) -> bool:
     """Whether a public IPv4 address stands at lo, with port and path up to hi."""
-    octets = np.zeros(4, dtype=np.int64)
-    i = lo
+    network, subnet, i = 0, 0, lo
     for place in range(4):
+        value: Any = 0
         first = i
         while i < hi and _is_digit(codes[i]) and i - first < 4:
-            octets[place] = octets[place] * 10 + codes[i] - 48
+            value = value * 10 + np.int64(codes[i]) - 48
             i += 1
         least, most = (1, 223) if place == 0 else (1, 254) if place == 3 else (0, 255)
-        if not 1 <= i - first <= 3 or not least <= octets[place] <= most or (least and codes[first] == 48):
+        if not 1 <= i - first <= 3 or not least <= value <= most or (codes[first] == 48 and (least or i - first > 2)):
             return False
+        network = value if place == 0 else network
+        subnet = value if place == 1 else subnet
         if place < 3:
             if i >= hi or codes[i] != 46:
                 return False
             i += 1
-    a, b = octets[0], octets[1]
-    if a == 10 or a == 127 or (a == 169 and b == 254) or (a == 192 and b == 168) or (a == 172 and 16 <= b <= 31):
-        return False
-    return _is_tail(codes, i, hi)
+    of_a_house = (network == 169 and subnet == 254) or (network == 192 and subnet == 168)
+    private = of_a_house or network == 10 or network == 127 or (network == 172 and 16 <= subnet <= 31)
+    return not private and _is_tail(codes, i, hi)
 
 
 @compiled
@@ -237,21 +234,23 @@ def _is_address(codes: Array, lo: int, hi: int, classes: Array) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _put(lo: int, hi: int, count: int, words: Words) -> int:
     words.begin[count], words.end[count] = lo, hi
     return count + 1
 
 
-@compiled
+@inlined
 def _put_parts(lo: int, lengths: Array, count: int, words: Words) -> int:
-    for length in lengths[lengths > 0]:
+    for length in lengths:
+        if length == 0:
+            break
         count = _put(lo, lo + length, count, words)
         lo += length
     return count
 
 
-@compiled
+@inlined
 def _cut(codes: Array, lo: int, hi: int, row: int, known: Tables, count: int, words: Words, ends: Array) -> int:
     """Write where the words of a piece are; `row` is its special case, `ends` scratch for what is split off there."""
     a, z, num_ends, size = lo, hi, 0, -1
@@ -288,7 +287,7 @@ def _cut(codes: Array, lo: int, hi: int, row: int, known: Tables, count: int, wo
     return count
 
 
-@compiled
+@inlined
 def _cut_middle(codes: Array, lo: int, hi: int, classes: Array, count: int, words: Words) -> int:
     """Write where the words are of a piece that has lost its prefixes and suffixes."""
     odd, dot = np.uint32(0), False
@@ -309,7 +308,7 @@ def _cut_middle(codes: Array, lo: int, hi: int, classes: Array, count: int, word
     return _put(first, hi, count, words) if first < hi else count
 
 
-@compiled
+@inlined
 def _join(codes: Array, first: int, count: int, known: Tables, words: Words, found: Array) -> int:
     """Put special cases together that lie across the words of a piece, the longest first; returns the new count."""
     begin, end, patterns = words.begin, words.end, known.patterns
@@ -321,8 +320,10 @@ def _join(codes: Array, first: int, count: int, known: Tables, words: Words, fou
             row = _special(codes, begin[first + k], end[first + k + size - 1], known)
             if row < 0 or patterns[row, size - 1] == 0:
                 continue
-            at = first + k
-            if np.all(end[at : at + size] - begin[at : at + size] == patterns[row, :size]):
+            fits = True
+            for j in range(size):
+                fits &= end[first + k + j] - begin[first + k + j] == patterns[row, j]
+            if fits:
                 any_found = True
                 free = found[k] == -1 and found[k + size - 1] == -1
                 for j in range(size):
@@ -342,19 +343,18 @@ def _join(codes: Array, first: int, count: int, known: Tables, words: Words, fou
     return to
 
 
-@compiled
+@inlined
 def _describe(classes: Array, codes: Array, word: int, words: Words) -> None:
     """Write the hash and the flags of a word."""
     key, every, some = np.uint64(0), np.uint32(0xFFFFFFFF), np.uint32(0)
-    for i in range(words.begin[word], words.end[word]):
-        code = codes[i]
+    for code in codes[words.begin[word] : words.end[word]]:
         key = key * HASH_BASE + np.uint64(code) + np.uint64(1)
         every &= classes[code]
         some |= classes[code]
     _write(key, every, some, word, words)
 
 
-@compiled
+@inlined
 def _write(key: np.uint64, every: np.uint32, some: np.uint32, word: int, words: Words) -> None:
     single = words.end[word] - words.begin[word] == 1
     flags = IS_SYMBOL if every & SYMBOL else 0

@@ -1,7 +1,7 @@
 """A batch of texts, with what several rules need of them, each worked out once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,13 +15,18 @@ class Texts:
     """Texts in a fixed order. What is derived from them (code points, words) is made at first use and kept."""
 
     texts: Sequence[str]
+    _source: "tuple[Texts, np.ndarray] | None" = field(default=None, repr=False, compare=False)  # and rows: `take`
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
-        return code_points(self.texts)
+        if self._source is None or "_points" not in self._source[0].__dict__:
+            return code_points(self.texts)
+        source, rows = self._source
+        offsets = _offsets(source.offsets, rows)
+        return _taken(source.codes, source.offsets, rows), offsets
 
     @property
     def codes(self) -> np.ndarray:
@@ -36,20 +41,25 @@ class Texts:
     @cached_property
     def words(self) -> Words:
         """The words of each text, as spaCy cuts English."""
-        return tokenise(self.codes, self.offsets)
+        if self._source is None or "words" not in self._source[0].__dict__:
+            return tokenise(self.codes, self.offsets)
+        source, rows = self._source
+        texts = _offsets(source.words.texts, rows)
+        begin, end, flags, hashes = (_taken(column, source.words.texts, rows) for column in source.words[1:])
+        shift = np.repeat(self.offsets[:-1] - source.offsets[rows], np.diff(texts))
+        return Words(texts, begin + shift, end + shift, flags, hashes)
 
     def take(self, rows: Sequence[int]) -> "Texts":
-        """Some of the texts, in the order of `rows`; what was derived is taken along."""
-        taken = Texts([self.texts[row] for row in rows])
-        if "words" in self.__dict__:
-            taken.__dict__["words"] = self._words_of(rows, taken.offsets)
-        return taken
+        """Some of the texts, in the order of `rows`; what was derived is taken along, when it is asked for."""
+        return Texts([self.texts[row] for row in rows], (self, np.asarray(rows, dtype=np.int64)))
 
-    def _words_of(self, rows: Sequence[int], offsets: np.ndarray) -> Words:
-        words, places = self.words, np.asarray(rows, dtype=np.int64)
-        first, last = words.texts[places], words.texts[places + 1]
-        texts = np.concatenate([[0], np.cumsum(last - first)])
-        chosen = np.arange(texts[-1]) + np.repeat(first - texts[:-1], last - first)
-        shift = np.repeat(offsets[:-1] - self.offsets[places], last - first)
-        begin, end = words.begin[chosen] + shift, words.end[chosen] + shift
-        return Words(texts, begin, end, words.flags[chosen], words.hashes[chosen])
+
+def _offsets(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Where the ranges of some rows begin when they are put one after the other, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(offsets[rows + 1] - offsets[rows])])
+
+
+def _taken(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of some rows, one after the other."""
+    spans = zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)
+    return np.concatenate([values[:0], *(values[begin:end] for begin, end in spans)])

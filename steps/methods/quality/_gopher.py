@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import compiled, inlined
 from steps.core.cutter import HAS_ALPHABETIC, IS_SYMBOL, LINE_END, SPACE
 from steps.core.texts import Texts
 from steps.core.tokens import character_classes, hash_of
@@ -46,7 +46,7 @@ def judge_gopher(texts: Texts, stop_words: tuple[str, ...], limits: list[float])
     counts = _Counts._make([*columns, np.full((num, NUM_RULES, 2), -1, dtype=np.int64)])
     bits = _Bits(np.uint32(SPACE), np.uint32(LINE_END), np.uint8(IS_SYMBOL), np.uint8(HAS_ALPHABETIC))
     stop_keys = np.array([hash_of(word) for word in dict.fromkeys(stop_words)], dtype=np.uint64)
-    _count_words(texts.words, stop_keys, bits, counts)
+    _count_words(texts.words, stop_keys, np.full(len(stop_keys), -1, dtype=np.int64), bits, counts)
     _count_lines(texts.codes, texts.offsets, character_classes(), bits, counts)
     num_words = np.diff(texts.words.texts)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 breaks no limit, as in the source
@@ -75,8 +75,7 @@ def judge_gopher(texts: Texts, stop_words: tuple[str, ...], limits: list[float])
 
 
 @compiled
-def _count_words(words: Words, stop_keys: Array, bits: _Bits, counts: _Counts) -> None:
-    seen = np.full(len(stop_keys), -1, dtype=np.int64)
+def _count_words(words: Words, stop_keys: Array, seen: Array, bits: _Bits, counts: _Counts) -> None:
     for text in range(len(words.texts) - 1):
         longest, at = 0, counts.at[text]
         for word in range(words.texts[text], words.texts[text + 1]):
@@ -97,7 +96,7 @@ def _count_words(words: Words, stop_keys: Array, bits: _Bits, counts: _Counts) -
                     counts.stop_words[text] += 1
 
 
-@compiled
+@inlined
 def _note(at: Array, rule: int, begin: int, end: int) -> None:
     if at[rule, 0] < 0:
         at[rule, 0], at[rule, 1] = begin, end

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import compiled, inlined
 from steps.core.cutter import HASH_BASE
 from steps.core.texts import Texts
 from steps.core.words import Words
@@ -17,21 +17,21 @@ MAX_POWER = 1 << 12
 class Limits(NamedTuple):
     """The n-grams that are looked at, and the largest share of the characters that they may make."""
 
-    top_sizes: Array  # int64: words
-    top_shares: Array  # float64
-    dup_sizes: Array
-    dup_shares: Array
+    num_top: int  # so many are looked at for the most frequent one, the rest for repeats
+    sizes: Array  # int64: words
+    shares: Array  # float64
 
 
 class _Scratch(NamedTuple):
-    """A hash table that is never emptied: an entry counts only if its stamp is the present one."""
+    """A hash table that is never emptied (an entry counts only if its stamp is the present one), and a text's words."""
 
     keys: Array
     stamps: Array
     counts: Array
     firsts: Array
-    spaced: Array  # hashes of the first k words of a text, a space behind each
-    joined: Array  # the same without spaces
+    slots: Array  # of the n-gram that begins at word k
+    often: Array  # whether it occurs more than once: only then can a longer one that begins there
+    hashes: Array  # of the first k words, a space behind each
     ends: Array  # characters of the first k words
     powers: Array
 
@@ -39,17 +39,17 @@ class _Scratch(NamedTuple):
 def judge_repetition(texts: Texts, limits: Limits, verdicts: Verdicts) -> None:
     """Note in the verdicts of texts that have failed nothing yet which n-gram fails first.
 
-    Codes: 4 + place in `top_sizes`, then on through `dup_sizes`.
+    Codes: 4 + place in `limits.sizes`.
     """
     longest = int(np.diff(texts.words.texts).max(initial=0))
     size = 1 << (2 * longest).bit_length()
     powers = np.cumprod(np.concatenate([[np.uint64(1)], np.full(MAX_POWER - 1, HASH_BASE)]), dtype=np.uint64)
-    columns = [np.zeros(size, dtype=kind) for kind in (np.uint64, np.int64, np.int64, np.int64)]
-    prefixes = [np.zeros(longest + 1, dtype=kind) for kind in (np.uint64, np.uint64, np.int64)]
-    _judge(texts.words, texts.offsets, limits, verdicts, _Scratch._make([*columns, *prefixes, powers]))
+    table = [np.zeros(size, dtype=kind) for kind in (np.uint64, np.int64, np.int64, np.int64)]
+    of_word = [np.zeros(longest + 1, dtype=kind) for kind in (np.int64, np.bool_, np.uint64, np.int64)]
+    _judge(texts.words, texts.offsets, limits, verdicts, _Scratch._make([*table, *of_word, powers]))
 
 
-@compiled
+@inlined
 def _power(powers: Array, exponent: int) -> Any:
     """HASH_BASE ** exponent."""
     found = np.uint64(1)
@@ -59,47 +59,42 @@ def _power(powers: Array, exponent: int) -> Any:
     return found * powers[exponent]
 
 
-@compiled
-def _slot(table: _Scratch, mask: int, key: Any, stamp: int) -> int:
-    """Where a key is in the table, or goes."""
-    slot = np.int64((key * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(32)) & mask
-    while table.stamps[slot] == stamp and table.keys[slot] != key:
-        slot = (slot + 1) & mask
-    return int(slot)
-
-
-@compiled
-def _top(table: _Scratch, mask: int, num: int, size: int, stamp: int) -> tuple[int, int]:
-    """The most frequent n-gram, of equals the one that comes first: its first place, and the characters of all."""
-    best_count, best_first = 0, 0
+@inlined
+def _count(table: _Scratch, mask: int, num: int, size: int, stamp: int) -> tuple[int, int]:
+    """Count the n-grams; first place and count of the most frequent one, of equals of the one that comes first."""
+    best_count, best_first = 1, 0
     for k in range(num - size + 1):
-        length = table.ends[k + size] - table.ends[k]
-        key = table.spaced[k + size] - table.spaced[k] * _power(table.powers, length + size)
-        slot = _slot(table, mask, key, stamp)
+        if not table.often[k]:
+            continue
+        power = _power(table.powers, table.ends[k + size] - table.ends[k] + size)
+        key = table.hashes[k + size] - table.hashes[k] * power
+        slot = np.int64((key * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(32)) & mask
+        while table.stamps[slot] == stamp and table.keys[slot] != key:
+            slot = (slot + 1) & mask
         if table.stamps[slot] != stamp:
             table.stamps[slot], table.keys[slot], table.counts[slot], table.firsts[slot] = stamp, key, 0, k
+        table.slots[k] = slot
         table.counts[slot] += 1
         count, first = table.counts[slot], table.firsts[slot]
-        if count > best_count or (count == best_count and first < best_first):
+        if count > best_count or (count == best_count and count > 1 and first < best_first):
             best_count, best_first = count, first
-    length = table.ends[best_first + size] - table.ends[best_first] + size - 1
-    return best_first, length * best_count
+    for k in range(num):
+        table.often[k] = k <= num - size and table.often[k] and table.counts[table.slots[k]] > 1
+    return best_first, best_count
 
 
-@compiled
-def _repeats(table: _Scratch, mask: int, num: int, size: int, stamp: int) -> tuple[int, int]:
+@inlined
+def _repeats(table: _Scratch, num: int, size: int) -> tuple[int, int]:
     """N-grams that were there before, none over another: the first place of one, and the characters of all."""
     characters, place, k = 0, -1, 0
     while k < num - size + 1:
-        length = table.ends[k + size] - table.ends[k]
-        key = table.joined[k + size] - table.joined[k] * _power(table.powers, length)
-        slot = _slot(table, mask, key, stamp)
-        if table.stamps[slot] == stamp:
-            characters += length
+        if table.often[k] and table.firsts[table.slots[k]] < 0:
+            characters += table.ends[k + size] - table.ends[k]
             place = k if place < 0 else place
             k += size
         else:
-            table.stamps[slot], table.keys[slot] = stamp, key
+            if table.often[k]:
+                table.firsts[table.slots[k]] = -1  # seen
             k += 1
     return place, characters
 
@@ -117,24 +112,22 @@ def _judge(words: Words, offsets: Array, limits: Limits, verdicts: Verdicts, tab
         mask -= 1
         for k in range(num):
             length = words.end[first + k] - words.begin[first + k]
-            power = _power(table.powers, length)
             table.ends[k + 1] = table.ends[k] + length
-            table.joined[k + 1] = table.joined[k] * power + words.hashes[first + k]
-            spaced = table.spaced[k] * power + words.hashes[first + k]
-            table.spaced[k + 1] = spaced * HASH_BASE + np.uint64(33)  # a space
-        num_characters = offsets[text + 1] - offsets[text]
-        for rule in range(len(limits.top_sizes) + len(limits.dup_sizes)):
-            stamp += 1
-            if rule < len(limits.top_sizes):
-                size, most = limits.top_sizes[rule], limits.top_shares[rule]
-                if size > num:
-                    continue
-                place, characters = _top(table, mask, num, size, stamp)
-            else:
-                size = limits.dup_sizes[rule - len(limits.top_sizes)]
-                most = limits.dup_shares[rule - len(limits.top_sizes)]
-                place, characters = _repeats(table, mask, num, size, stamp)
-            if characters / num_characters > most:
+            joined = table.hashes[k] * _power(table.powers, length) + words.hashes[first + k]
+            table.hashes[k + 1] = joined * HASH_BASE + np.uint64(33)  # a space
+        num_characters, counted = offsets[text + 1] - offsets[text], 0
+        for rule in range(len(limits.sizes)):
+            size, stamp = limits.sizes[rule], stamp + 1
+            for k in range(num if size < counted or rule == 0 else 0):
+                table.often[k] = True
+            counted = size
+            if size > num:
+                continue
+            place, count = _count(table, mask, num, size, stamp)
+            characters = (table.ends[place + size] - table.ends[place] + size - 1) * count
+            if rule >= limits.num_top:
+                place, characters = _repeats(table, num, size)
+            if characters / num_characters > limits.shares[rule]:
                 verdicts.code[text], verdicts.found[text] = 4 + rule, characters / num_characters
                 verdicts.begin[text], verdicts.end[text] = (
                     words.begin[first + place],

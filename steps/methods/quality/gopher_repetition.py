@@ -24,9 +24,9 @@ class GopherRepetition(Quality):
                 characters > the share for n (`top_<n>_gram`); characters of repeated n-grams, no two of which overlap,
                 / characters > the share for n (`duplicated_<n>_n_grams`). An empty text is `empty`.
     Units:      characters are code points; paragraphs are parted by two line feeds or more, lines by one or more;
-                words are spaCy's. A limit of 0 or none is not applied
-    Differs:    n-grams are compared by 64-bit hashes. As in datatrove and unlike the paper, n-grams of 5 to 10 words
-                are joined without spaces; a limit of 0 for them drops every text
+                words are spaCy's. A limit of 0 or none is not applied, for n-grams only a list without them
+    Differs:    n-grams are compared word by word, by 64-bit hashes, where datatrove compares those of 5 to 10 words by
+                their characters run together (`ab c` and `a bc` are one to it)
     Reduces to: drop the empty text only, without limits and n-grams (exact)
     """
 
@@ -59,12 +59,11 @@ class GopherRepetition(Quality):
         reasons = ["dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"]
         reasons += [f"top_{size}_gram" for size, _ in self.top_n_grams]
         reasons += [f"duplicated_{size}_n_grams" for size, _ in self.dup_n_grams] + ["empty"]
-        limits = Limits(*_columns(self.top_n_grams), *_columns(self.dup_n_grams))
+        sizes, shares = zip(*self.top_n_grams, *self.dup_n_grams, strict=True) if len(reasons) > 5 else ((), ())
+        limits = Limits(len(self.top_n_grams), np.array(sizes, dtype=np.int64), np.array(shares, dtype=float))
         verdicts.code[lengths == 0] = len(reasons) - 1
         judge_repetition(texts, limits, verdicts)
-        return judgements(
-            texts, verdicts, reasons, [*map(limit_of, knobs), *limits.top_shares, *limits.dup_shares, 0.0]
-        )
+        return judgements(texts, verdicts, reasons, [*map(limit_of, knobs), *shares, 0.0])
 
     def _judge_lines(
         self, lines: Lines, lengths: np.ndarray, knobs: tuple[float | None, ...], code: int, verdicts: Verdicts
@@ -78,7 +77,3 @@ class GopherRepetition(Quality):
             verdicts.code[failed], verdicts.found[failed] = code + place, share[failed]
             verdicts.begin[failed] = lines.begin[found.first[failed]]
             verdicts.end[failed] = lines.end[found.first[failed]]
-
-
-def _columns(shares: Shares) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([size for size, _ in shares], dtype=np.int64), np.array([share for _, share in shares], dtype=float)

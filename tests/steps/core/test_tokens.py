@@ -29,7 +29,7 @@ def words_of(*texts: str) -> list[list[str]]:
         ("well-known, non-U.S. firms", "well - known , non - U.S. firms"),
         ("It costs $5.50 or 10km/h.", "It costs $ 5.50 or 10 km/h ."),
         ("See http://example.com/a,b?c=1, or me@example.org.", "See http://example.com/a,b?c=1 , or me@example.org ."),
-        ("192.168.1.1:80 and 8.8.8.8:53 ok", "192.168.1.1:80 and 8.8.8.8:53 ok"),
+        ("x@192.168.1.1/a-b and x@8.8.8.8/a-b", "x@192.168.1.1 / a - b and x@8.8.8.8/a-b"),
         ("Hello.World 1-2 a,b x=y 3+4", "Hello . World 1 - 2 a , b x = y 3 + 4"),
         ("happy:) and sad :(", "happy :) and sad :("),
         ("\u2003spaces\r\n\nof all\x1ckinds", "spaces of all kinds"),

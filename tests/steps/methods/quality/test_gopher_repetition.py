@@ -55,9 +55,10 @@ def test_repeated_n_grams_do_not_overlap() -> None:
     assert judgement == Judgement("duplicated_2_n_grams", found=6 / 13, limit=0.1, span=(2, 5))
 
 
-def test_repeated_n_grams_are_joined_without_spaces_as_in_the_source() -> None:
-    knobs = {"top_n_grams": [], "dup_n_grams": [(2, 0.1)]}
-    assert judge("ab c, a bc", **knobs).found == 3 / 10
+def test_sizes_are_looked_at_in_any_order() -> None:
+    text = "a b c a b c a b"
+    assert judge(text, top_n_grams=[(3, 1.0), (2, 0.5)]) == Judgement("top_2_gram", 9 / 15, 0.5, span=(0, 3))
+    assert judge(text, top_n_grams=[(9, 0.0), (2, 0.5)]).reason == "top_2_gram"
 
 
 def test_an_empty_text_is_empty_and_a_plain_one_is_fit() -> None:

@@ -10,9 +10,10 @@ from pipelines.edge.forget.cut import Seen, cut
 from pipelines.edge.forget.search import folders
 from pipelines.edge.forget.target import Target
 from pipelines.edge.forget.tombstones import described, hash_of
+from pipelines.edge.holding import digest_of_landed
 from steps.core.artifacts import Batch, Landed
 from steps.core.manifest import FILES, MANIFEST, Manifest, Tombstone, digest_of_landing, read_manifest
-from steps.core.shards import digest_of, write_json
+from steps.core.shards import write_json
 
 NEW, OLD = ".forget-new-", ".forget-old-"
 
@@ -128,5 +129,5 @@ def present_landing(root: Path, part: Landed) -> Landed:
     batches = tuple(present(root, batch) for batch in part.batches)
     if batches == part.batches:
         return part
-    digest = digest_of([part.task.model_dump(mode="json"), [batch.digest for batch in batches]])
+    digest = digest_of_landed(root, part.task, batches)
     return part.model_copy(update={"batches": batches, "digest": digest})

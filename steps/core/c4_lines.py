@@ -7,7 +7,7 @@ import numpy as np
 from steps.core.compiled import compiled, inlined
 from steps.core.cutter import DECIMAL, IS_PUNCTUATION, IS_SENTENCE_END, LINE_END, SPACE
 from steps.core.texts import Texts
-from steps.core.tokens import character_classes, code_points, tokenise
+from steps.core.tokens import character_classes, code_points, read_only, tokenise
 from steps.core.words import Words
 
 Array = np.ndarray
@@ -89,7 +89,7 @@ def sentences(texts: Texts, edited: Edited) -> Array:
         lengths = (edited.end - edited.begin)[changed]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         parts = [edited.codes[edited.begin[line] : edited.end[line]] for line in changed]
-        codes = np.concatenate(parts)
+        codes = read_only(np.concatenate(parts))
         words = tokenise(codes, offsets)
         _count(codes, offsets[:-1], lengths, words, words.texts[:-1], bits, of_line, changed)
     total: Array = np.concatenate([[0], np.cumsum(of_line)])

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from steps.core.tokens import code_points, tokenise
+from steps.core.tokens import code_points, read_only, tokenise
 from steps.core.words import Words
 
 
@@ -26,7 +26,7 @@ class Texts:
             return code_points(self.texts)
         source, rows = self._source
         offsets = _offsets(source.offsets, rows)
-        return _taken(source.codes, source.offsets, rows), offsets
+        return read_only(_taken(source.codes, source.offsets, rows)), offsets
 
     @property
     def codes(self) -> np.ndarray:

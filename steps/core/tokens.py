@@ -56,9 +56,16 @@ def code_points(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32), offsets
 
 
+def read_only(codes: np.ndarray) -> np.ndarray:
+    """The same array, not to be written to: numba compiles anew for one that can be, which costs seconds."""
+    codes = codes.view()
+    codes.flags.writeable = False
+    return codes
+
+
 def tokenise(codes: np.ndarray, offsets: np.ndarray) -> Words:
     """The words of texts."""
-    return _tokenise_with(tables(), codes, offsets)
+    return _tokenise_with(tables(), read_only(codes), offsets)
 
 
 def hash_of(word: str) -> np.uint64:

@@ -17,3 +17,12 @@ def test_code_points_are_those_of_the_texts() -> None:
     texts = Texts(["aé", "😀"])
     assert texts.codes.tolist() == [97, 233, 0x1F600]
     assert texts.offsets.tolist() == [0, 2, 3]
+
+
+def test_texts_taken_of_texts_taken_keep_their_words() -> None:
+    texts = Texts(["one", "two words", "three. words", "four"])
+    first = texts.take([1, 2, 3])
+    assert len(texts.words.begin) == 7
+    again = first.take([2, 1])
+    assert [first.words.texts.tolist(), again.words.texts.tolist()] == [[0, 2, 5, 6], [0, 1, 4]]
+    assert again.words.begin.tolist() == [0, 4, 9, 11]

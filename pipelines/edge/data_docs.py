@@ -1,18 +1,23 @@
-"""Data Docs: what each task's contract found in the last runs, as pages to read."""
+"""Data Docs: what expectations found in the last runs: of landed data, of cleaned data, of each batch as a whole."""
 
 import html
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from steps.core.artifacts import Corpus
-from steps.core.shards import write_atomic, write_json
+from steps.core.artifacts import Corpus, Kept
+from steps.core.shards import digest_of, write_atomic, write_json
+from steps.methods.privacy import masked
 
 DATA_DOCS = ".perennial/data-docs"
+ATTEMPT = ".perennial/reports/data-docs"  # its index alone; the pages are those of DATA_DOCS
+SUMMARY = "summary.json"
 KEEP_RUNS = 10  # per task
+KINDS = {"raw": "landed data", "clean": "cleaned data", "batch": "the batch as a whole"}
 STYLE = (
     "body{font-family:sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"
     "td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}"
@@ -26,58 +31,75 @@ ELSEWHERE = (  # a page of a private data set loads nothing from other machines 
 )
 
 
-def render(root: Path, corpora: Mapping[str, Corpus]) -> Path:
-    """Add a page for each corpus, drop the oldest beyond the last ten of its task; returns the index.
+def render(root: Path, corpora: Mapping[str, Corpus], kept: Kept | None = None) -> dict[str, Path]:
+    """Add a run for each corpus, drop the oldest beyond the last ten of its task; returns what belongs to these runs.
 
-    A run is numbered, so that its order depends on no clock; a corpus that was rendered before gets no second page.
+    Of the returned, each by its folder in MLflow, the first is an index of these runs alone. A run is numbered, so that
+    its order depends on no clock; a run that was rendered before is not rendered again. `kept` is what clean made of
+    the corpora: what the contracts of cleaned documents and the batch rules found is beside what it kept.
 
     Raises:
         ValueError: a corpus has no contract result.
     """
-    site = root / DATA_DOCS
+    site, runs = root / DATA_DOCS, {}
     for task, corpus in corpora.items():
-        folder = site / task
-        runs = _runs(folder)
-        name = f"{corpus.digest[:12]}.html"
-        if runs and runs[-1].name.endswith(name):
-            continue
-        number = int(runs[-1].name.split("-")[0]) + 1 if runs else 1
-        page = folder / f"{number:06d}-{name}"
-        result = _result(root, task, corpus)
-        write_json(page.with_suffix(".json"), _summary(corpus, result))
-        write_atomic(page, _page(task, corpus, result))
-        for old in _runs(folder)[:-KEEP_RUNS]:
-            old.unlink()
-            old.with_suffix(".json").unlink(missing_ok=True)
-    write_atomic(site / "index.html", _index(site))
-    return site / "index.html"
+        runs[task] = _run(root, site / task, task, corpus, kept)
+    write_atomic(site / "index.html", _index(site, {task.name: _runs(task) for task in _folders(site)}))
+    write_atomic(root / ATTEMPT / "index.html", _index(site, {task: [run] for task, run in runs.items()}))
+    return {"": root / ATTEMPT / "index.html", **runs}
+
+
+def _run(root: Path, folder: Path, task: str, corpus: Corpus, kept: Kept | None) -> Path:
+    """The folder of a run, written if it is not there."""
+    runs = _runs(folder)
+    name = digest_of([corpus.digest, kept.digest if kept else "", kept.held.get(task, "") if kept else ""])[:12]
+    if runs and runs[-1].name.endswith(name):
+        return runs[-1]
+    number = int(runs[-1].name.split("-")[0]) + 1 if runs else 1
+    run = folder / f"{number:06d}-{name}"
+    found = {"raw": _result(root / corpus.path / "contract.json", task)}
+    if kept and task in {**kept.kept, **kept.held}:
+        place = root / kept.path / ("held" if task in kept.held else "") / task
+        for kind, file in (("clean", "contract.json"), ("batch", "batch.json")):
+            if (place / file).exists():
+                found[kind] = _result(place / file, task)
+    told = {kind: result["success"] for kind, result in found.items()}
+    summary = {**_counts(corpus), "met": told, "held": kept.held.get(task, "") if kept else ""}
+    for kind, result in found.items():
+        write_atomic(run / f"{kind}.html", _page(task, kind, summary, result))
+    write_json(run / SUMMARY, summary)
+    for old in _runs(folder)[:-KEEP_RUNS]:
+        shutil.rmtree(old)
+    return run
+
+
+def _folders(site: Path) -> list[Path]:
+    return sorted(folder for folder in site.iterdir() if folder.is_dir())
 
 
 def _runs(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*.html"))
+    return sorted(path.parent for path in folder.glob(f"[0-9]*/{SUMMARY}"))
 
 
-def _result(root: Path, task: str, corpus: Corpus) -> dict[str, Any]:
-    path = root / corpus.path / "contract.json"
+def _result(path: Path, task: str) -> dict[str, Any]:
     try:
         result: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(
-            f"{path}: wanted what ingest wrote for {task}, found {error!r}; run the refresh again"
+            f"{path}: wanted what expectations found of {task}, found {error!r}; run the refresh again"
         ) from error
     return result
 
 
-def _summary(corpus: Corpus, result: Mapping[str, Any]) -> dict[str, Any]:
+def _counts(corpus: Corpus) -> dict[str, Any]:
     return {
-        "success": result["success"],
         "num_landed": corpus.num_landed,
         "num_documents": corpus.num_documents,
         "quarantined": corpus.quarantined,
     }
 
 
-def _page(task: str, corpus: Corpus, result: Mapping[str, Any]) -> str:
+def _page(task: str, kind: str, summary: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """Great Expectations' own page of one validation result, without what it would load from elsewhere."""
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResult,
@@ -103,10 +125,9 @@ def _page(task: str, corpus: Corpus, result: Mapping[str, Any]) -> str:
     page = str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(validation)))
     for elsewhere in ELSEWHERE:
         page = elsewhere.sub("", page)
-    page = page.replace("../../../../index.html", "../index.html").replace("__none__", html.escape(task))
-    return page.replace("</head>", f"<style>{STYLE}</style></head>", 1).replace(
-        "<body>", f'<body><p><a href="../index.html">all runs</a> · {_counts(task, _summary(corpus, result))}</p>', 1
-    )
+    page = page.replace("../../../../index.html", "../../index.html").replace("__none__", html.escape(task))
+    head = f'<p><a href="../../index.html">all runs</a> · <b>{KINDS[kind]}</b> · {_told(task, summary)}</p>'
+    return page.replace("</head>", f"<style>{STYLE}</style></head>", 1).replace("<body>", f"<body>{head}", 1)
 
 
 def _escaped(value: Any) -> Any:
@@ -118,23 +139,33 @@ def _escaped(value: Any) -> Any:
     return {key: _escaped(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def _counts(task: str, summary: Mapping[str, Any]) -> str:
+def _told(task: str, summary: Mapping[str, Any]) -> str:
     aside = ", ".join(f"{reason}: {count:,}" for reason, count in summary["quarantined"].items()) or "none"
+    held = f"; held: {masked(summary['held'])}" if summary["held"] else ""
     return html.escape(
-        f"{task}: {summary['num_landed']:,} records landed, {summary['num_documents']:,} documents; set aside: {aside}"
+        f"{task}: {summary['num_landed']:,} records landed, {summary['num_documents']:,} documents; "
+        f"set aside: {aside}{held}"
     )
 
 
-def _index(site: Path) -> str:
-    rows = [
-        f'<tr><td><a href="{task.name}/{page.name}">{task.name} {page.stem}</a></td>'
-        f"<td>{'met' if summary['success'] else 'broken by some rows'}</td><td>{_counts(task.name, summary)}</td></tr>"
-        for task in sorted(folder for folder in site.iterdir() if folder.is_dir())
-        for page in reversed(_runs(task))
-        for summary in [json.loads(page.with_suffix(".json").read_bytes())]
-    ]
+def _index(site: Path, runs: Mapping[str, Sequence[Path]]) -> str:
+    rows = []
+    for task, own in sorted(runs.items()):
+        for run in reversed(own):
+            summary = json.loads((run / SUMMARY).read_bytes())
+            cells = "".join(f"<td>{_link(run.relative_to(site), kind, summary)}</td>" for kind in KINDS)
+            rows.append(f"<tr><td>{task} {run.name}</td>{cells}<td>{_told(task, summary)}</td></tr>")
+    head = "".join(f"<th>{name}</th>" for name in ("run", *KINDS.values(), "records"))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Data Docs</title><style>{STYLE}</style>'
-        "</head><body><h1>Data Docs</h1><p>What the contracts of the tasks found, newest run of a task first.</p>"
-        f"<table><tr><th>run</th><th>contract</th><th>records</th></tr>{''.join(rows)}</table></body></html>\n"
+        "</head><body><h1>Data Docs</h1><p>What the expectations on each task's data found, newest run of a task "
+        f"first.</p><table><tr>{head}</tr>{''.join(rows)}</table></body></html>\n"
     )
+
+
+def _link(run: Path, kind: str, summary: Mapping[str, Any]) -> str:
+    """To a page of a run; without one, whether there is nothing to check or to compare with."""
+    if kind not in summary["met"]:
+        return "nothing to compare with" if kind == "batch" else "none"
+    word = "met" if summary["met"][kind] else "broken" if kind == "batch" else "broken by some rows"
+    return f'<a href="{run.as_posix()}/{kind}.html">{word}</a>'

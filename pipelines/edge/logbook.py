@@ -21,7 +21,8 @@ def data_pages(do: "Session", kept: Kept) -> dict[str, Path]:
     """Write the pages on the data of an attempt, held or not; each by its folder in MLflow."""
     corpora = {task: do.made[f"ingest/{task}"] for task in do.landings}
     root = do.home.root
-    return {"data-docs": data_docs.render(root, corpora), "clean": clean_report.write_report(root, kept, corpora)}
+    docs = {f"data-docs/{task}".rstrip("/"): page for task, page in data_docs.render(root, corpora, kept).items()}
+    return {**docs, "clean": clean_report.write_report(root, kept, corpora)}
 
 
 def log_refresh(

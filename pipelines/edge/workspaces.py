@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent
-FILES = ("perennial.yaml", "dvc.yaml", "data/tasks.yaml", "data/contracts/documents.json", "data/README.md")
+FILES = (
+    "perennial.yaml",
+    "dvc.yaml",
+    "data/tasks.yaml",
+    "data/contracts/documents.json",
+    "data/contracts/documents-clean.json",
+    "data/README.md",
+)
 IGNORED = """.perennial/
 /data/*/
 !/data/contracts/

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from steps.core.artifacts import Frozen
 from steps.core.documents import Document
-from steps.core.languages import identify
+from steps.core.languages import UNKNOWN, identify
 from steps.core.records import FREE, HELD, SUPERSEDED
 from steps.curation.chain import Passage
 from steps.curation.look import Look
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steps.curation.sweep import Swept
 
 SAMPLE = 2000  # documents of a task whose language is told, about
+SURE = 0.5  # probability under which a language is not told: names and noise are no news
 _HASHES = 2**32
 
 
@@ -40,7 +41,7 @@ def languages_of(documents: Sequence[Document], share: float) -> dict[int, str]:
     """The language of a sample of documents, by row; a document's content decides whether it is in the sample."""
     rows = [row for row, one in enumerate(documents) if int(one.content_hash[:8], 16) < share * _HASHES]
     guesses = identify([documents[row].text for row in rows])
-    return {row: code for row, (code, _) in zip(rows, guesses, strict=True)}
+    return {row: code if score >= SURE else UNKNOWN for row, (code, score) in zip(rows, guesses, strict=True)}
 
 
 def figures_of(seen: Look, states: np.ndarray, known: Mapping[int, Any], swept: "Swept") -> Figures:

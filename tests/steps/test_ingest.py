@@ -180,3 +180,23 @@ def test_a_batch_of_withdrawals_alone_has_no_documents(root: Path) -> None:
     corpus = run(root, put(root, "0001-a", {}, ("a",)))
     assert (corpus.num_landed, corpus.withdrawn) == (0, ("a",))
     assert list(read_documents(root / corpus.path)) == []
+
+
+def test_what_a_person_let_pass_goes_on_as_such_and_is_another_corpus(root: Path) -> None:
+    one = put(root, "1", {"a.jsonl": b'{"text": "words"}\n'})
+    corpus, passed = run(root, one), run(root, one.model_copy(update={"released": True}))
+    assert (corpus.released, passed.released) == (False, True)
+    assert corpus.digest != passed.digest
+
+
+def test_a_missing_contract_of_cleaned_data_is_named_before_anything_is_cleaned(root: Path) -> None:
+    one = put(root, "1", {"a.jsonl": b'{"text": "words"}\n'})
+    with pytest.raises(ValueError, match=r"gone\.json: no such contract; there are: documents"):
+        run(root, one, clean_contract="gone")
+
+
+def test_examples_of_what_broke_the_contract_are_masked(root: Path) -> None:
+    corpus = run(root, put(root, "1", {"a.jsonl": b'{"text": "write to ada@example.org\\u0007"}\n'}))
+    found = (root / corpus.path / "contract.json").read_text(encoding="utf-8")
+    assert "write to [email]" in found
+    assert "ada@" not in found

@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
         return 0
     named = [word for word in words[:1] if word in NAMES]
     for name in named or NAMES:
-        print(f"== {name}", flush=True)
+        print(f"== {name}", file=sys.stderr, flush=True)
         sys.argv = [f"benchmarks.curation {name}", *(words[1:] if named else words)]
         importlib.import_module(f"benchmarks.curation.{name}").main()
     return 0

@@ -11,6 +11,7 @@ numba takes to compile, in an empty cache, is told beside.
 import argparse
 import gzip
 import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
@@ -211,6 +212,8 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args()
+    if importlib.util.find_spec("datatrove") is None:
+        parser.error("datatrove is not installed: run `make bench-curation`, which installs it")
     name, texts = some_texts(options.files, options.documents)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     measured = measure(texts)

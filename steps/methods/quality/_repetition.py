@@ -51,7 +51,7 @@ def judge_repetition(texts: Texts, limits: Limits, verdicts: Verdicts) -> None:
 
 @inlined
 def _power(powers: Array, exponent: int) -> Any:
-    """HASH_BASE ** exponent."""
+    """The base of the hashes ** exponent."""
     found = np.uint64(1)
     while exponent >= len(powers):
         found *= powers[len(powers) - 1]
@@ -114,7 +114,7 @@ def _judge(words: Words, offsets: Array, limits: Limits, verdicts: Verdicts, tab
             length = words.end[first + k] - words.begin[first + k]
             table.ends[k + 1] = table.ends[k] + length
             joined = table.hashes[k] * _power(table.powers, length) + words.hashes[first + k]
-            table.hashes[k + 1] = joined * HASH_BASE + np.uint64(33)  # a space
+            table.hashes[k + 1] = joined * table.powers[1] + np.uint64(33)  # a space
         num_characters, counted = offsets[text + 1] - offsets[text], 0
         for rule in range(len(limits.sizes)):
             size, stamp = limits.sizes[rule], stamp + 1

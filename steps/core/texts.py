@@ -60,6 +60,8 @@ def _offsets(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _taken(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The values of some rows, one after the other."""
-    spans = zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)
+    """The values of some rows, one after the other; those of neighbours are copied at once."""
+    first = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    last = np.flatnonzero(np.diff(rows, append=-2) != 1)
+    spans = zip(offsets[rows[first]].tolist(), offsets[rows[last] + 1].tolist(), strict=True)
     return np.concatenate([values[:0], *(values[begin:end] for begin, end in spans)])

@@ -8,9 +8,11 @@ def test_some_texts_are_taken_in_the_order_asked_for() -> None:
 def test_words_taken_along_are_the_words_of_the_texts_taken() -> None:
     texts = Texts(["one two.", "", "don't", "four"])
     assert len(texts.words.begin) == 6
-    taken = texts.take([3, 0, 1])
-    for carried, fresh in zip(taken.words, Texts(taken.texts).words, strict=True):
-        assert carried.tolist() == fresh.tolist()
+    for rows in ([3, 0, 1], [0, 1, 2, 3], [3, 2, 1, 0], [1, 2], [2, 2], []):
+        taken = texts.take(rows)
+        assert taken.codes.tolist() == Texts(taken.texts).codes.tolist()
+        for carried, fresh in zip(taken.words, Texts(taken.texts).words, strict=True):
+            assert carried.tolist() == fresh.tolist()
 
 
 def test_code_points_are_those_of_the_texts() -> None:

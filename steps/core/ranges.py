@@ -4,7 +4,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-RANGE_BYTES = 16 * 2**20  # of a job: long enough that starting it costs nothing, short enough for memory
+RANGE_BYTES = 4 * 2**20  # of a job: long enough that starting it costs nothing, short enough for memory
 
 
 def ranges(path: Path, target_bytes: int) -> list[tuple[int, int]]:

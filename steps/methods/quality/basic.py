@@ -1,18 +1,19 @@
 """Drop documents that are too short, too long, or hardly made of letters."""
 
-import re
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from steps.core.compiled import compiled
+from steps.core.cutter import ALPHA, SPACE
 from steps.core.method import Cite
 from steps.core.texts import Texts
+from steps.core.tokens import character_classes
 from steps.methods.quality import FIT, Judgement, Quality
 
-LETTERS = re.compile(r"[^\W\d_]+")
-SPACE = re.compile(r"\s+")
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f�]")  # control characters but white space, and the replacement character
+LOST = 0xFFFD  # the replacement character: what stood there is gone
 
 
 class Basic(Quality):
@@ -43,19 +44,35 @@ class Basic(Quality):
 
     def judge(self, texts: Texts, folder: Path) -> list[Judgement]:
         """One judgement for each text."""
-        return [self._one(text) for text in texts.texts]
+        counts = np.zeros((len(texts), 4), dtype=np.int64)
+        _count(texts.codes, texts.offsets, character_classes(), ALPHA, SPACE, LOST, counts)
+        lengths = np.diff(texts.offsets).tolist()
+        return [self._one(length, *own) for length, own in zip(lengths, counts.tolist(), strict=True)]
 
-    def _one(self, text: str) -> Judgement:
-        if len(text) < self.min_characters:
-            return Judgement("too-short", len(text), self.min_characters)
-        if len(text) > self.max_characters:
-            return Judgement("too-long", len(text), self.max_characters)
-        visible = max(1, len(text) - sum(map(len, SPACE.findall(text))))
-        letters = sum(map(len, LETTERS.findall(text)))
-        if letters < self.min_letter_share * visible:
-            return Judgement("character-class", letters / visible, self.min_letter_share)
-        control = [match.start() for match in CONTROL.finditer(text)]
-        if len(control) > self.max_control_share * len(text):
-            share = len(control) / len(text)
-            return Judgement("character-class", share, self.max_control_share, (control[0], control[0] + 1))
+    def _one(self, length: int, visible: int, letters: int, control: int, first: int) -> Judgement:
+        if length < self.min_characters:
+            return Judgement("too-short", length, self.min_characters)
+        if length > self.max_characters:
+            return Judgement("too-long", length, self.max_characters)
+        if letters < self.min_letter_share * max(1, visible):
+            return Judgement("character-class", letters / max(1, visible), self.min_letter_share)
+        if control > self.max_control_share * length:
+            return Judgement("character-class", control / length, self.max_control_share, (first, first + 1))
         return FIT
+
+
+@compiled
+def _count(
+    codes: np.ndarray, offsets: np.ndarray, classes: np.ndarray, alpha: int, space: int, lost: int, counts: np.ndarray
+) -> None:
+    """Of each text: visible characters, letters, control characters, and where the first of these stands."""
+    for row in range(len(counts)):
+        for place in range(offsets[row], offsets[row + 1]):
+            code = codes[place]
+            kind = classes[code]
+            counts[row, 0] += not kind & space
+            counts[row, 1] += (kind & alpha) != 0
+            if code < 9 or 13 < code < 32 or code == 127 or code == lost:  # noqa: PLR1714 (a tuple is slow here)
+                if counts[row, 2] == 0:
+                    counts[row, 3] = place - offsets[row]
+                counts[row, 2] += 1

@@ -41,10 +41,12 @@ def run(documents: int = 2000, times: int = 50, words: int = 300) -> dict[str, A
             added = sum(_bytes(root / one.segments[-1].path) for one in (index, state))
             rows.append({"split_seconds": split_seconds, "clean_seconds": seconds, "state_bytes": added})
     first, last = rows[1:6], rows[-5:]  # the first compiles and imports; medians of five, since machines are noisy
-    found = {
-        name: float(np.median([row[name] for row in last]) / np.median([row[name] for row in first])) for name in rows[0]
-    }
+    found = {name: _median(last, name) / _median(first, name) for name in rows[0]}
     return {"documents": documents, "times": times, "ratios": found, "first": first, "last": last}
+
+
+def _median(rows: list[dict[str, float]], name: str) -> float:
+    return float(np.median([row[name] for row in rows]))
 
 
 def table(found: dict[str, Any]) -> str:
@@ -52,7 +54,7 @@ def table(found: dict[str, Any]) -> str:
     lines = [f"{found['documents']:,} documents a refresh, behind 1 to 5 refreshes and behind {found['times'] - 4} to "]
     lines[0] += f"{found['times']}"
     for name, ratio in found["ratios"].items():
-        first, last = (float(np.median([row[name] for row in found[side]])) for side in ("first", "last"))
+        first, last = (_median(found[side], name) for side in ("first", "last"))
         lines.append(f"{name:<16} {first:14,.2f} {last:14,.2f}   x {ratio:.2f}")
     return "\n".join(lines)
 

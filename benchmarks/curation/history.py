@@ -4,6 +4,7 @@ Every refresh is real: split and clean run on a batch of its own, and what they 
 from a seed, so that every batch is equally long and no two documents are near-duplicates.
 """
 
+import argparse
 import json
 import tempfile
 import time
@@ -95,7 +96,15 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=2000, help="of each refresh")
+    parser.add_argument("--times", type=int, default=50, help="refreshes behind the last")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args()
+    found = run(options.documents, options.times)
+    print(json.dumps(found) if options.json else table(found))
+
+
 if __name__ == "__main__":
-    result = run()
-    print(table(result))
-    print(json.dumps(result["ratios"]))
+    main()

@@ -5,8 +5,8 @@
 Texts are made from a seed, so that no two are near-duplicates; what is measured is the way, not the rules.
 """
 
+import argparse
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -110,5 +110,11 @@ def _watched(found: dict[str, Any], stage: str) -> Iterator[None]:
     print(f"{stage:<8} {found[stage]['seconds']:8,.0f} s {found[stage]['most_megabytes']:8,} MB", flush=True)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gigabytes", type=float, nargs="?", default=5.0)
+    print(json.dumps(run(parser.parse_args().gigabytes)))
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0)))
+    main()

@@ -160,6 +160,9 @@ def test_a_version_that_trained_on_them_is_not_reproduced(world: World) -> None:
     for version in trained(world):
         with pytest.raises(ValueError, match=f"version {version} trained on documents that were forgotten"):
             reproduce(world.home, version)
+    for each in world.done.versions:
+        if each.how != "trained":
+            assert f"forgotten since ({each.how})" in reproduce(world.home, each.version).note
 
 
 def test_the_line_goes_on_and_dvc_has_all_that_it_names(world: World) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipelines.edge import landing
@@ -32,8 +32,8 @@ def rewrite_batches(root: Path, target: Target, tombstones: Sequence[Tombstone],
     return [f"{folder.parent.name}/{folder.name}" for folder in changed]
 
 
-def check_batches(root: Path, target: Target) -> None:
-    """Try to cut documents out of every file, without a change to any.
+def check_batches(root: Path, target: Target, batches: Collection[tuple[str, str]]) -> None:
+    """Try to cut documents out of every file of batches (task, name), without a change to any.
 
     Raises:
         ValueError: a file cannot be rewritten without them; the message says what to do.
@@ -43,6 +43,8 @@ def check_batches(root: Path, target: Target) -> None:
     with landing.lock(root):
         settle_batches(root)
         for folder in folders(root):
+            if (folder.parent.name, folder.name) not in batches:
+                continue
             scratch = folder.with_name(f"{OLD}check")  # one that a crash leaves is removed by the next
             try:
                 for file in read_manifest(folder).files:

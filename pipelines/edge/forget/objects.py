@@ -44,17 +44,30 @@ def remove_objects(root: Path, target: Target) -> dict[str, int]:
     with versioning.repository(root) as repo:
         stores = {"cache": repo.cache.local}
         for name in repo.config["remote"]:
-            stores[f"remote {name}"] = repo.cloud.get_remote_odb(name)
+            stores[f"remote {name}"] = _remote(repo, name)
         for place, store in stores.items():
             found = set(store.all()) if store.fs.exists(store.path) else set()
-            gone = _to_remove(store, found, target, judged)
+            gone = to_remove(store, found, target, judged)
             for oid in sorted(gone, key=lambda oid: not oid.endswith(".dir")):  # lists first: they name what goes
                 store.delete(oid)
             removed[place] = len(gone)
     return removed
 
 
-def _to_remove(store: Any, found: set[str], target: Target, judged: dict[str, bool]) -> set[str]:
+def _remote(repo: Any, name: str) -> Any:
+    from dvc.config import RemoteConfigError
+
+    try:
+        return repo.cloud.get_remote_odb(name)
+    except RemoteConfigError as error:
+        raise ValueError(
+            f"DVC remote {name}: {error}; it keeps old versions by itself: remove them with its own tools and the "
+            "remote from .dvc/config, then run `perennial forget` again"
+        ) from error
+
+
+def to_remove(store: Any, found: set[str], target: Target, judged: dict[str, bool]) -> set[str]:
+    """Which objects of a store are to go; `judged` keeps what is known of objects for the next store."""
     listings = {oid: _listing(store, oid) for oid in found if oid.endswith(".dir")}
     names: dict[str, set[str]] = {}
     for listing in listings.values():

@@ -55,7 +55,7 @@ def buried(root: Path) -> Buried:
 def bury(root: Path, tombstones: Iterable[Tombstone]) -> None:
     """Add tombstones; one that says the same of the same document is not added twice."""
     rows = read_tombstones(root)
-    known = {(row.key, row.content) for row in rows}
+    known = {(key, content) for row in rows for key in (row.key, None) for content in (row.content, None)}
     rows += [each for each in dict.fromkeys(tombstones) if (each.key, each.content) not in known]
     write_lines(root / TOMBSTONES, (row.model_dump() for row in rows))
 

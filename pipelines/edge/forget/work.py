@@ -109,7 +109,7 @@ def forget(home: Home, wanted: Plan, why: str, progress: Progress | None = None)
     if wanted.target.text(why) or any(key in why.split() for key in wanted.target.keys):
         raise ValueError("--why: names the document, and would keep its key or text in the ledger: say it otherwise")
     if not wanted.whole_files:
-        check_batches(home.root, wanted.target)
+        check_batches(home.root, wanted.target, {(hit.task, hit.batch) for hit in wanted.hits})
     pairs: set[tuple[str | None, str | None]] = {(hit.key, hit.content) for hit in wanted.hits if hit.key is not None}
     pairs |= {(key, None) for key in wanted.target.keys - {str(key) for key, _ in pairs}}
     pairs |= {(None, content) for content in wanted.target.contents - {str(content) for _, content in pairs}}

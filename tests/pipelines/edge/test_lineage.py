@@ -1,10 +1,14 @@
 """State moves to where it stays, once."""
 
+import gzip
+import hashlib
+import json
 from pathlib import Path
 
 from pipelines.edge.home import Home
-from pipelines.edge.lineage import adopt, base_of
+from pipelines.edge.lineage import adopt, base_of, write_used
 from steps.core.artifacts import Buffer, Segment
+from steps.core.shards import write_lines
 
 
 def test_a_segment_is_copied_once_and_keeps_its_digest(tmp_path: Path) -> None:
@@ -26,3 +30,9 @@ def test_a_line_begins_at_its_base(tmp_path: Path) -> None:
     assert version.name == "base"
     assert version.model.path.startswith(".perennial/models/")
     assert base_of(Home(tmp_path), "tiny:") == version
+
+
+def test_what_a_version_trained_on_is_written_in_hashes(tmp_path: Path) -> None:
+    write_lines(tmp_path / "used.jsonl", [{"key": "a", "content_hash": "c", "source": "new/t", "times": 1}])
+    rows = gzip.decompress(write_used(tmp_path, tmp_path).read_bytes()).decode()
+    assert json.loads(rows) == {"key": hashlib.sha256(b"a").hexdigest(), "content_hash": "c", "source": "new/t"}

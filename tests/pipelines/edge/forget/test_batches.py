@@ -77,10 +77,11 @@ def test_a_file_that_cannot_be_rewritten_is_told_of_before_anything_changes(home
 
     path = tmp_path / "packed.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"key": "a", "text": "one"}\n{"key": "b", "text": "x"}\n' * 50, mtime=0)[:-4])
-    landing.land(home.root, "general", [path], now=NOW)
+    batch = landing.land(home.root, "general", [path], now=NOW)
+    assert batch
     before = {path: path.read_bytes() for path in (home.root / "data").rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match="cannot be rewritten"):
-        check_batches(home.root, TARGET)
+        check_batches(home.root, TARGET, {("general", batch.name)})
     assert {path: path.read_bytes() for path in (home.root / "data").rglob("*") if path.is_file()} == before
     rewrite_batches(home.root, TARGET, [STONE], whole_files=True)
     assert read_manifest(home.root / landing.batches(home.root, "general")[-1].path).files == ()

@@ -17,9 +17,14 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """Compile a function at its first call, without Python objects and without the interpreter's lock.
 
     It can make no array (`_nrt=False`): counting references to the arrays it is handed costs more than our short
-    functions do. What it fills is handed to it.
+    functions do. What it fills is handed to it; one that must make its own is `allocating`.
     """
     return cast("Callable[Arguments, Result]", numba.njit(cache=True, nogil=True, _nrt=False)(function))
+
+
+def allocating(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same for a function that makes arrays of its own: worth it when it does much at a call."""
+    return cast("Callable[Arguments, Result]", numba.njit(cache=True, nogil=True)(function))
 
 
 def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import allocating, compiled
 from steps.core.texts import Texts
 from steps.core.tokens import NUM_ASSIGNED
 
@@ -154,7 +154,7 @@ def _sums(hashes, first, last, sums):  # type: ignore[no-untyped-def]
         sums[k - first + 1] = total
 
 
-@compiled
+@allocating
 def _item_grams(hashes, starts, lengths, whole):  # type: ignore[no-untyped-def]
     most = len(hashes) + 2 * len(lengths)
     found, owners = np.empty(most, dtype=np.uint64), np.empty(most, dtype=np.int64)
@@ -199,7 +199,7 @@ def _row(value, slots, rows):  # type: ignore[no-untyped-def]
     return -1
 
 
-@compiled
+@allocating
 def _hold(hashes, starts, lengths, slots, rows, bits, seen, sums):  # type: ignore[no-untyped-def]
     found = np.empty((2, 64), dtype=np.int64)
     count, bit_mask = 0, np.uint64(64 * len(bits) - 1)
@@ -232,7 +232,7 @@ def _hold(hashes, starts, lengths, slots, rows, bits, seen, sums):  # type: igno
     return found[0, :count], found[1, :count]
 
 
-@compiled
+@allocating
 def _best(num_texts, texts, held, is_whole, is_common, item_starts, items, sizes, sizes_rare, is_short, coverage):  # type: ignore[no-untyped-def]
     """For each text the item that it holds most of: text (-1: none) and item, int64 [texts with a gram, 2]."""
     best = np.full((num_texts, 2), -1, dtype=np.int64)

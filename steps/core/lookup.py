@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import allocating, compiled
 
 VALUES_PER_WORD = 3  # of a filter: 64 bits for three values, four bits set by each
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -107,7 +107,7 @@ def build_tables(columns: np.ndarray) -> Tables:
     return Tables(joined, np.concatenate([np.zeros(0, dtype=np.uint32), *rows]), starts, filters, filter_starts)
 
 
-@compiled
+@allocating
 def _mixed(values):  # type: ignore[no-untyped-def]
     """Of each value its place in a filter, of 2**32, and its bits there."""
     places, bits = np.empty_like(values), np.empty_like(values)
@@ -124,7 +124,7 @@ def _mixed(values):  # type: ignore[no-untyped-def]
     return places, bits
 
 
-@compiled
+@allocating
 def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
     filters = np.zeros(filter_starts[-1], dtype=np.uint64)
     for table in range(len(starts) - 1):
@@ -135,7 +135,7 @@ def _fill(starts, filter_starts, places, bits):  # type: ignore[no-untyped-def]
     return filters
 
 
-@compiled
+@allocating
 def _find(tables, first, wanted, places, bits):  # type: ignore[no-untyped-def]
     values, rows, starts, filters, filter_starts = tables
     passed = np.empty(wanted.shape[1], dtype=np.int64)

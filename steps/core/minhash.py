@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import compiled
+from steps.core.compiled import allocating, compiled
 from steps.core.shards import digest_of
 from steps.core.simplify import simplified
 from steps.core.texts import Texts
@@ -161,7 +161,7 @@ def _fold(x, a, b):  # type: ignore[no-untyped-def]
     return folded - np.int64(PRIME) if folded >= np.int64(PRIME) else folded
 
 
-@compiled
+@allocating
 def _sign(codes, texts, begin, end, size, a, b, found, stream, spans, hashes):  # type: ignore[no-untyped-def]
     """Write the signature of each text that has a run of `size` words."""
     least = np.empty(len(a), dtype=np.int64)
@@ -187,7 +187,7 @@ def _sign(codes, texts, begin, end, size, a, b, found, stream, spans, hashes):  
             found[text, p] = np.uint64(least[p])
 
 
-@compiled
+@allocating
 def _buckets(places, num_bands, rows):  # type: ignore[no-untyped-def]
     """One hash of each band, never 0; 0 for a text without a signature."""
     found = np.zeros((len(places), num_bands), dtype=np.uint64)

@@ -69,6 +69,20 @@ def test_nothing_is_unpickled(name: str) -> None:
         assert word not in text, f"{name}: {word}: tensors go into safetensors, the rest into JSON"
 
 
+MAKES_ARRAYS = {"np." + name for name in ("array", "empty", "empty_like", "full", "full_like", "ones", "zeros", "zeros_like")}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "compiled import" in (ROOT / name).read_text("utf-8")])
+def test_what_is_compiled_without_arrays_makes_none(name: str) -> None:
+    """numba's cache hides the mistake on the machine of who made it: it is first seen in a fresh clone."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    bare = [f for f in functions if {ast.unparse(d) for d in f.decorator_list} & {"compiled", "inlined"}]
+    calls = {f.name: {ast.unparse(n.func) for n in ast.walk(f) if isinstance(n, ast.Call)} for f in bare}
+    wrong = [f for f, called in calls.items() if called & MAKES_ARRAYS]
+    assert not wrong, f"{name}: {', '.join(wrong)}: take the array as an argument, or be @allocating"
+
+
 def test_one_word_names_a_stage_everywhere() -> None:
     for stage in STAGES:
         assert (ROOT / f"steps/{stage}.py").exists()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from steps.core.compiled import allocating, compiled
+from steps.core.compiled import allocating
 
 VALUES_PER_WORD = 3  # of a filter: 64 bits for three values, four bits set by each
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)

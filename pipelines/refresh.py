@@ -31,8 +31,8 @@ def refresh(do: Session) -> Outcome:
     if not kept.trains:
         return do.unchanged(parent)  # the batches of every task to train on are held
     holdout = kept.holdout
-    chosen = do(select, recipe.select, kept, parent.model)
-    shares = do(plan, recipe.plan, chosen, parent.buffer)
+    chosen = do(select, recipe.select, kept, parent.model, parent.buffer, holdout.validation)
+    shares = do(plan, recipe.plan, chosen, parent.buffer, parent.model, holdout.validation)
     training_set = do(mix, recipe.mix, chosen, parent.buffer, parent.model, shares)
     trained = do(train, recipe.train, parent.model, parent.training_state, training_set, holdout.validation)
     candidate = do(merge, recipe.merge, parent.model, trained.model, holdout.validation)

@@ -1,33 +1,34 @@
 """Plan: how the token budget is spread over new and replayed text."""
 
+import json
 import logging
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from steps.core.artifacts import Buffer, Chosen, Frozen, MixturePlan
-from steps.core.shards import digest_of
+from steps.core.artifacts import Buffer, Chosen, Frozen, MixturePlan, Model, Validation
+from steps.core.method import from_recipe
+from steps.core.models import load_model
+from steps.core.shards import digest_of, digest_of_file
 from steps.core.state import replay_documents
+from steps.core.training import HeldOut
 from steps.core.workspace import Workspace
+from steps.methods.mixture import Decision, Fit, Mixture, Shares, Supply
 
 logger = logging.getLogger(__name__)
 
+LOSS_ITEMS, LOSS_TOKENS = 64, 64  # of each task's validation part, when a mixture asks what the parent knows
+
 
 class PlanConfig(Frozen):
-    """The budget and its shares."""
+    """The budget and how it is mixed."""
 
     budget_tokens: int = Field(gt=0, description="loss tokens of the whole refresh, new and replayed")
-    replay_share: float = Field(
-        0.30,
-        ge=0,
-        lt=1,
-        description="share of the loss tokens that is replayed; arXiv:2403.08763 finds 0.05 enough for a weak shift "
-        "and 0.25 for a strong one where the base's own training text is replayed; it is not at hand, so we err above",
-    )
-    new: Literal["proportional", "equal"] = Field(
-        "proportional", description="how train tasks share the new tokens: by the tokens that they hold, or equally"
+    mixture: Annotated[SerializeAsAny[Mixture], BeforeValidator(from_recipe("mixture"))] = Field(
+        default_factory=lambda: from_recipe("mixture")({"method": "fixed"}),
+        description="the method that decides how much of each source",
     )
     max_epochs: float = Field(
         4.0,
@@ -39,85 +40,152 @@ class PlanConfig(Frozen):
     )
 
 
-def plan(workspace: Workspace, config: PlanConfig, chosen: Chosen, buffer: Buffer) -> MixturePlan:
+def plan(
+    workspace: Workspace, config: PlanConfig, chosen: Chosen, buffer: Buffer, model: Model, validation: Validation
+) -> MixturePlan:
     """Spread the budget over the sources; none is repeated more than `max_epochs` times.
 
     Raises:
-        ValueError: there is nothing to train on, or too little and `when_short` is `refuse`.
+        ValueError: there is nothing to train on, too little and `when_short` is `refuse`, or the mixture refuses.
+    """
+    supply = supply_of(workspace, config, chosen, buffer, model, validation)
+    decision = config.mixture.decide(supply, workspace.seed)
+    return planned(config, supply, decision)
+
+
+def supply_of(
+    workspace: Workspace, config: PlanConfig, chosen: Chosen, buffer: Buffer, model: Model, validation: Validation
+) -> Supply:
+    """What there is to mix.
+
+    Raises:
+        ValueError: there is no new text.
     """
     names = [task.name for task in chosen.tasks if task.role == "train"]
-    new = {f"new/{name}": chosen.num_tokens[name] for name in names if chosen.num_tokens[name]}
+    new = {name: chosen.num_tokens[name] for name in names if chosen.num_tokens[name]}
     if not new:
         raise ValueError(
             f"plan: no document to train on is left in {', '.join(names) or 'any train task'}; read the reasons in "
             "data/clean/<task>/dropped.jsonl, or land more text"
         )
     pool = replay_documents(workspace, chosen, buffer)
-    replay = {f"replay/{task}": sum(document.num_tokens for document in found) for task, found in pool.items()}
-    replay = {source: tokens for source, tokens in replay.items() if tokens} if config.replay_share else {}
-    if config.replay_share and not replay:
-        logger.warning(
-            "nothing to replay: all %d tokens go to new text; land a replay-only task of general text",
-            config.budget_tokens,
-        )
-    share = Fraction(str(config.replay_share)) if replay else Fraction(0)
-    wanted_new = round(config.budget_tokens * (1 - share))
-    new_tokens = _affordable(config, new, wanted_new)
-    wanted_replay = config.budget_tokens - wanted_new
-    if new_tokens < wanted_new:
-        wanted_replay = round(new_tokens * share / (1 - share))
-    replay_tokens = _affordable(config, replay, wanted_replay)
-    weights = new if config.new == "proportional" else dict.fromkeys(new, 1)
-    tokens = _fill(new_tokens, weights, _capacities(config, new))
-    tokens |= _fill(replay_tokens, replay, _capacities(config, replay))
-    tokens = {source: count for source, count in tokens.items() if count}
-    planned_share = replay_tokens / (new_tokens + replay_tokens)
-    logger.info("%d new and %d replayed tokens (%.1f %% replay)", new_tokens, replay_tokens, 100 * planned_share)
-    return MixturePlan(
-        digest=digest_of({"tokens": tokens, "replay_share": planned_share}), tokens=tokens, replay_share=planned_share
+    replay = {task: sum(document.num_tokens for document in found) for task, found in pool.items()}
+
+    def losses() -> dict[str, float]:
+        parent = workspace.at(model.path)
+        held_out = HeldOut(workspace.at(validation.path), validation, parent, LOSS_ITEMS, LOSS_TOKENS)
+        found = held_out.losses(load_model(parent, device=workspace.device))
+        return {name.removeprefix("train/validation_"): loss for name, loss in found.items()}
+
+    def read(fit: Fit) -> dict[str, Any]:
+        path = workspace.at(fit.path)
+        if not path.is_file():
+            raise ValueError(f"plan.mixture.fit: no file {fit.path}; run `perennial pilot RECIPE`")
+        if (found := digest_of_file(path)) != fit.digest:
+            raise ValueError(f"plan.mixture.fit: {fit.path} has digest {found}, the recipe wants {fit.digest}")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+
+    return Supply(
+        new=new,
+        replay={task: tokens for task, tokens in replay.items() if tokens},
+        budget_tokens=config.budget_tokens,
+        max_epochs=config.max_epochs,
+        num_parameters=model.num_parameters,
+        losses=losses,
+        read=read,
     )
 
 
-def _capacities(config: PlanConfig, available: Mapping[str, int]) -> dict[str, int]:
-    """Tokens that each source can give at most."""
-    return {source: max(1, int(config.max_epochs * tokens)) for source, tokens in available.items()}
+def planned(config: PlanConfig, supply: Supply, decision: Decision) -> MixturePlan:
+    """A decision in whole tokens.
+
+    Raises:
+        ValueError: there is too little text, and `when_short` is `refuse`.
+    """
+    room = {f"new/{task}": max(1, int(config.max_epochs * tokens)) for task, tokens in supply.new.items()}
+    room |= {f"replay/{task}": max(1, int(config.max_epochs * tokens)) for task, tokens in supply.replay.items()}
+    at_hand, stages = dict(room), []
+    parts = _fill(config.budget_tokens, {str(n): stage.part for n, stage in enumerate(decision.stages)}, {})
+    for stage, budget in zip(decision.stages, parts.values(), strict=True):
+        found = _stage(config, stage, budget, room)
+        room = {source: tokens - found.get(source, 0) for source, tokens in room.items()}
+        stages.append(found)
+    tokens: dict[str, int] = {}
+    for found in stages:
+        for source, count in found.items():
+            tokens[source] = tokens.get(source, 0) + count
+    replayed = sum(count for source, count in tokens.items() if source.startswith("replay/"))
+    share = replayed / sum(tokens.values())
+    logger.info("%d tokens, %.1f %% of them replayed", sum(tokens.values()), 100 * share)
+    for sentence in decision.told:
+        logger.info("%s", sentence)
+    facts = {
+        "tokens": tokens,
+        "replay_share": share,
+        "stages": tuple(stages) if len(stages) > 1 else (),
+        "steered": config.mixture.model_dump(mode="json") if decision.steered else None,
+        "at_hand": at_hand if decision.steered else {},
+        "predicted": decision.predicted,
+        "told": decision.told,
+    }
+    return MixturePlan(digest=digest_of(facts), **facts)
 
 
-def _affordable(config: PlanConfig, available: Mapping[str, int], wanted: int) -> int:
+def _stage(config: PlanConfig, stage: Shares, budget: int, room: Mapping[str, int]) -> dict[str, int]:
+    """The tokens of one stage; what its new text cannot fill is not filled by replay, nor the other way round."""
+    new = {f"new/{task}": weight for task, weight in stage.new_weights.items() if weight}
+    replay = {f"replay/{task}": weight for task, weight in stage.replay_weights.items() if weight}
+    if stage.replay and not replay:
+        logger.warning(
+            "nothing to replay: all %d tokens go to new text; land a replay-only task of general text", budget
+        )
+    share = Fraction(stage.replay) if replay else Fraction(0)
+    wanted_new = round(budget * (1 - share))
+    new_tokens = _affordable(config, new, wanted_new, room)
+    wanted_replay = budget - wanted_new
+    if new_tokens < wanted_new:
+        wanted_replay = round(new_tokens * share / (1 - share))
+    replay_tokens = _affordable(config, replay, wanted_replay, room)
+    tokens = _fill(new_tokens, new, room) | _fill(replay_tokens, replay, room)
+    return {source: count for source, count in tokens.items() if count}
+
+
+def _affordable(config: PlanConfig, weights: Mapping[str, float], wanted: int, room: Mapping[str, int]) -> int:
     """The tokens that a group of sources can give.
 
     Raises:
         ValueError: they are fewer than wanted, and `when_short` is `refuse`.
     """
-    room = sum(_capacities(config, available).values())
-    if room >= wanted:
+    most = sum(room[source] for source in weights)
+    if most >= wanted:
         return wanted
-    told = f"{', '.join(available)}: plan wants {wanted:,} tokens, {sum(available.values()):,} are there"
+    told = f"{', '.join(weights)}: plan wants {wanted:,} tokens; repeated at most {config.max_epochs:g} times they give"
     if config.when_short == "refuse":
         raise ValueError(
-            f"{told}, repeated at most {config.max_epochs:g} times: {room:,}; lower plan.budget_tokens, raise "
-            "plan.max_epochs, set plan.when_short to shrink, or land more text"
+            f"{told} {most:,}; lower plan.budget_tokens, raise plan.max_epochs, set plan.when_short to shrink, or land "
+            "more text"
         )
-    logger.warning("%s, repeated at most %g times: trains on %d", told, config.max_epochs, room)
-    return room
+    logger.warning("%s %d: trains on those", told, most)
+    return most
 
 
-def _fill(total: int, weights: Mapping[str, int], capacities: Mapping[str, int]) -> dict[str, int]:
+def _fill(total: int, weights: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:
     """Spread a total by weight; what a source cannot hold flows to the others; whole tokens, the sum exact."""
     full: dict[str, int] = {}
     while True:
         rest = total - sum(full.values())
-        open_weights = {source: weight for source, weight in weights.items() if source not in full}
+        open_weights = {source: Fraction(weight) for source, weight in weights.items() if source not in full}
         whole = sum(open_weights.values())
-        shares = {source: Fraction(rest * weight, whole) for source, weight in open_weights.items()}
-        over = {source: capacities[source] for source, share in shares.items() if share > capacities[source]}
+        shares = {source: rest * weight / whole for source, weight in open_weights.items()}
+        over = {source: room[source] for source, share in shares.items() if share > room.get(source, total)}
         if not over:
             break
         full |= over
     found = full | {source: int(share) for source, share in shares.items()}
     missing = total - sum(found.values())
-    room = sorted(shares, key=lambda source: (int(shares[source]) - shares[source], source))
-    for source in [source for source in room if found[source] < capacities[source]][:missing]:
+    first = sorted(shares, key=lambda source: (int(shares[source]) - shares[source], source))
+    for source in [source for source in first if found[source] < room.get(source, total)][:missing]:
         found[source] += 1
     assert sum(found.values()) == total, f"{found} do not add up to {total:,}"
     return {source: found[source] for source in weights}

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from steps.core.artifacts import Chosen, Frozen, Kept, Model
+from steps.core.artifacts import Buffer, Chosen, Frozen, Kept, Model, Validation
 from steps.core.documents import read_documents, row_of
 from steps.core.shards import digest_of, digest_of_file, write_lines
 from steps.core.state import CountedDocument
@@ -21,7 +21,9 @@ class SelectConfig(Frozen):
     method: Literal["all"] = Field("all", description="all: every kept document")
 
 
-def select(workspace: Workspace, config: SelectConfig, kept: Kept, model: Model) -> Chosen:
+def select(
+    workspace: Workspace, config: SelectConfig, kept: Kept, model: Model, buffer: Buffer, validation: Validation
+) -> Chosen:
     """Choose documents and count their tokens: `<task>/documents.jsonl`, with `num_tokens` in each row.
 
     Raises:

@@ -22,6 +22,7 @@ from steps.core.artifacts import (
     Role,
     State,
     TaskFacts,
+    Validation,
 )
 from steps.core.documents import Document, content_hash
 from steps.core.shards import digest_of, write_lines
@@ -35,6 +36,7 @@ WORDS = [
 ]
 
 NOTHING_HELD = SplitConfig(gate_share=0.0, validation_share=0.0)
+NO_ITEMS = Validation(digest="none", path="data/split", num_items={})
 
 
 def build_workspace(root: Path, stage: str = "stage", seed: int = 20) -> Workspace:
@@ -166,7 +168,7 @@ def run_data_stages(
     model = build_model(workspace)
     cleaning = cleaning or CleanConfig()
     kept = clean(at_stage(workspace, f"{refresh}/clean"), cleaning, corpus, holdout, index, buffer, model, {})
-    chosen = select(at_stage(workspace, f"{refresh}/select"), SelectConfig(), kept, model)
+    chosen = select(at_stage(workspace, f"{refresh}/select"), SelectConfig(), kept, model, buffer, holdout.validation)
     return Data(holdout, kept, chosen, index=kept.index, state=holdout.state, buffer=buffer)
 
 

@@ -65,6 +65,9 @@ def workspace(folder: Path, *, documents: int = 80) -> Home:
     return home
 
 
+NO_REPLAY = {"mixture": {"method": "fixed", "replay_share": 0.0}}
+
+
 def tiny(**changes: Any) -> Recipe:
     """The tiny recipe, with knobs of its sections changed."""
     content = load_recipe(find_recipe("tiny", Path.cwd())).dump()

@@ -4,7 +4,7 @@ An artifact is a frozen value: a digest of its content, the folder that holds it
 workspace), and the counts that a reader asks for first. It is written into `record.json` and read back from it.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -147,13 +147,27 @@ class Chosen(Artifact):
     num_documents: dict[str, int]
     num_tokens: dict[str, int]
     stale: tuple[str, ...]
+    left: dict[str, int] = Field(default_factory=dict, description="documents passed over, by task; <task>/left.jsonl")
 
 
 class MixturePlan(Artifact):
     """How many loss tokens each source gives. A source is `new/<task>` or `replay/<task>`."""
 
-    tokens: dict[str, int]
+    tokens: dict[str, int] = Field(description="loss tokens of the whole refresh, by source")
     replay_share: float = Field(description="planned share of loss tokens that are replayed, 0..1")
+    stages: tuple[dict[str, int], ...] = Field(
+        (), description="loss tokens by source in each stage of training, in its order; empty: one stage"
+    )
+    steered: dict[str, Any] | None = Field(
+        None, description="the mixture that train asks for new shares, as a recipe spells it; none: shares are fixed"
+    )
+    at_hand: dict[str, int] = Field(
+        default_factory=dict, description="steered only: loss tokens that each source can give at most"
+    )
+    predicted: dict[str, float] = Field(
+        default_factory=dict, description="task -> validation loss at the end of training, nats/token, as planned"
+    )
+    told: tuple[str, ...] = Field((), description="why these shares, in sentences")
 
 
 class TrainingSet(Artifact):
@@ -164,7 +178,8 @@ class TrainingSet(Artifact):
     blocks_per_step: int
     block_tokens: int
     planned: dict[str, int] = Field(description="loss tokens planned, by source")
-    achieved: dict[str, int] = Field(description="loss tokens that carry loss, by source")
+    achieved: dict[str, int] = Field(description="loss tokens that carry loss, by source; steered: of the first shares")
+    steered: dict[str, Any] | None = Field(None, description="as in the plan")
 
 
 class Model(Artifact):
@@ -187,6 +202,7 @@ class Trained(Artifact):
     model: Model
     state: TrainingState
     num_steps: int
+    achieved: dict[str, int] = Field(default_factory=dict, description="loss tokens trained on, by source")
     history: str = Field(description="file with one JSON object per step: losses, learning rate, norms")
 
 

@@ -24,7 +24,7 @@ def test_a_knob_changes_the_fingerprint_and_a_name_does_not() -> None:
     content = load_recipe(RECIPES / "tiny.yaml").dump()
     fingerprint = Recipe.model_validate(content).fingerprint()
     assert Recipe.model_validate({**content, "name": "other"}).fingerprint() == fingerprint
-    content["plan"]["replay_share"] = 0.26
+    content["plan"]["mixture"]["replay_share"] = 0.26
     assert Recipe.model_validate(content).fingerprint() != fingerprint
 
 

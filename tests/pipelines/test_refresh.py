@@ -14,7 +14,7 @@ from pipelines.edge.outcome import Outcome
 from pipelines.edge.registry import WEIGHTS, Registry
 from pipelines.edge.session import Session, pending
 from steps.core.shards import read_lines
-from tests.workspaces import NOW, land_rows, paragraphs, rows, run, tiny, workspace, write_rows
+from tests.workspaces import NO_REPLAY, NOW, land_rows, paragraphs, rows, run, tiny, workspace, write_rows
 
 pytestmark = pytest.mark.pipeline
 
@@ -89,7 +89,7 @@ def test_the_run_has_metrics_plots_data_sets_and_lineage(first: tuple[Home, Outc
     run_ = mlflow.MlflowClient().get_run(outcome.run_id)
     assert run_.info.status == "FINISHED"
     assert run_.data.metrics["train/loss_nats_per_token"] > 0
-    assert run_.data.params["recipe.plan.replay_share"] == "0.25"
+    assert run_.data.params["recipe.plan.mixture.replay_share"] == "0.25"
     stages = {tag.value for given in run_.inputs.dataset_inputs for tag in given.tags}
     assert {"ingest", "split", "clean", "select", "mix"} <= stages
     files = {
@@ -192,7 +192,7 @@ def test_a_rejected_refresh_leaves_every_state_as_it_was(tmp_path: Path) -> None
     land_rows(home, "types", rows("types", 60, 60))
     state = trees(home.root / "data" / "state")
     parent = Registry(home).version("1")
-    harsh = tiny(train={"learning_rate": 0.5}, plan={"replay_share": 0.0}, gate={"budget": 1.0})
+    harsh = tiny(train={"learning_rate": 0.5}, plan=NO_REPLAY, gate={"budget": 1.0})
     outcome = run(home, harsh)
     assert outcome.kind == "rejected", outcome.reasons
     assert outcome.exit_code == 10

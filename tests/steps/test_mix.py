@@ -13,6 +13,7 @@ from steps.mix import MixConfig, interleave, mix
 from steps.plan import PlanConfig, plan
 from steps.replay import ReplayConfig, replay
 from tests.builders import (
+    NO_ITEMS,
     Data,
     at_stage,
     build_model,
@@ -113,7 +114,14 @@ def test_every_step_is_near_the_shares(counts: list[int], blocks_per_step: int) 
 
 def test_a_plan_is_met_within_half_a_point(workspace: Workspace) -> None:
     data = build_data(workspace)
-    shares = plan(at_stage(workspace, "plan"), PlanConfig(budget_tokens=3333), data.chosen, data.buffer)
+    shares = plan(
+        at_stage(workspace, "plan"),
+        PlanConfig(budget_tokens=3333),
+        data.chosen,
+        data.buffer,
+        build_model(workspace),
+        NO_ITEMS,
+    )
     made = mix(at_stage(workspace, "mix"), CONFIG, data.chosen, data.buffer, build_model(workspace), shares)
     replayed = sum(count for source, count in made.achieved.items() if source.startswith("replay/"))
     assert abs(replayed / sum(made.achieved.values()) - 0.30) < 0.005
@@ -144,7 +152,8 @@ def test_a_superseded_text_is_never_trained_on_again(workspace: Workspace) -> No
     before = Data(first.holdout, first.kept, first.chosen, first.index, first.state, held)
     corpus = {"a": build_texts(workspace, {"page": new}, task="a", place="later")}
     second = run_data_stages(workspace, corpus, before, refresh="second")
-    shares = plan(workspace, PlanConfig(budget_tokens=600, replay_share=0.5), second.chosen, held)
+    config = PlanConfig.model_validate({"budget_tokens": 600, "mixture": {"method": "fixed", "replay_share": 0.5}})
+    shares = plan(workspace, config, second.chosen, held, model, NO_ITEMS)
     assert set(shares.tokens) == {"new/a", "replay/a"}
     made = mix(at_stage(workspace, "mix"), CONFIG, second.chosen, held, model, shares)
     used = rows(workspace.at(made.path) / "used.jsonl")

@@ -11,7 +11,7 @@ from steps.core.shards import write_json, write_lines
 from steps.core.state import CountedDocument, describe_segment
 from steps.core.workspace import Workspace
 from steps.plan import PlanConfig, plan
-from tests.builders import build_document, build_texts, build_workspace, empty, run_data_stages
+from tests.builders import NO_ITEMS, build_document, build_model, build_texts, build_workspace, empty, run_data_stages
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def build_chosen(workspace: Workspace, train: Mapping[str, int], general: int = 
 
 
 def planned(workspace: Workspace, chosen: Chosen, buffer: Buffer | None = None, **knobs: Any) -> MixturePlan:
-    return plan(workspace, PlanConfig(**knobs), chosen, buffer or empty(Buffer))
+    mixture = {"method": "fixed", **{name: knobs.pop(name) for name in ("replay_share", "new") if name in knobs}}
+    config = PlanConfig(mixture=mixture, **knobs)
+    return plan(workspace, config, chosen, buffer or empty(Buffer), build_model(workspace), NO_ITEMS)
 
 
 def test_the_budget_is_split_by_the_share_and_by_the_tokens_that_are_there(workspace: Workspace) -> None:
@@ -69,7 +71,7 @@ def test_too_little_new_text_shrinks_the_budget_and_keeps_the_shares(
     with caplog.at_level(logging.WARNING):
         shares = planned(workspace, chosen, budget_tokens=1000, replay_share=0.3, max_epochs=2)
     assert shares.tokens == {"new/a": 140, "replay/general": 60}
-    assert "plan wants 700 tokens, 70 are there" in caplog.text
+    assert "plan wants 700 tokens; repeated at most 2 times they give 140" in caplog.text
 
 
 def test_too_little_to_replay_leaves_the_new_text_as_planned(workspace: Workspace) -> None:
@@ -82,7 +84,7 @@ def test_too_little_to_replay_leaves_the_new_text_as_planned(workspace: Workspac
 def test_too_little_text_can_be_refused(workspace: Workspace) -> None:
     chosen = build_chosen(workspace, {"a": 70}, general=500)
     with pytest.raises(
-        ValueError, match=r"new/a: plan wants 700 tokens, 70 are there.* 280; lower plan\.budget_tokens"
+        ValueError, match=r"new/a: plan wants 700 tokens; .* at most 4 times they give 280; lower plan\.budget_tokens"
     ):
         planned(workspace, chosen, budget_tokens=1000, when_short="refuse")
 
@@ -126,4 +128,4 @@ def test_nothing_left_to_train_on_is_said(workspace: Workspace) -> None:
 
 def test_a_share_without_new_text_is_refused() -> None:
     with pytest.raises(ValidationError, match="less than 1"):
-        PlanConfig(budget_tokens=1000, replay_share=1)
+        PlanConfig.model_validate({"budget_tokens": 1000, "mixture": {"method": "fixed", "replay_share": 1}})

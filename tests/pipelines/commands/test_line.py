@@ -25,7 +25,7 @@ def test_a_batch_is_held_released_and_discarded(tmp_path: Path) -> None:
 
 @pytest.mark.pipeline
 def test_refresh_from_the_shell_tells_its_verdict_and_does_not_repeat_it(tmp_path: Path) -> None:
-    from tests.workspaces import land_rows, rows, tiny, workspace
+    from tests.workspaces import NO_REPLAY, land_rows, rows, tiny, workspace
 
     home = workspace(tmp_path, documents=60)
     where = ("-w", str(home.root))
@@ -43,7 +43,7 @@ def test_refresh_from_the_shell_tells_its_verdict_and_does_not_repeat_it(tmp_pat
 
     land_rows(home, "types", rows("types", 60, 60))
     harsh = tmp_path / "harsh.yaml"
-    harsh.write_text(yaml.safe_dump(tiny(train={"learning_rate": 0.5}, plan={"replay_share": 0.0}).dump()))
+    harsh.write_text(yaml.safe_dump(tiny(train={"learning_rate": 0.5}, plan=NO_REPLAY).dump()))
     assert perennial(*where, "refresh", str(harsh), "--json").returncode == 10
     repeated = perennial(*where, "refresh", str(harsh))
     assert repeated.returncode == 10

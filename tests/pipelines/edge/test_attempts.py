@@ -16,7 +16,7 @@ from pipelines.edge.home import Home
 from pipelines.edge.lineage import base_of
 from pipelines.edge.session import pending
 from steps.core.artifacts import Landed
-from tests.workspaces import NOW, land_rows, rows, tiny, workspace
+from tests.workspaces import NO_REPLAY, NOW, land_rows, rows, tiny, workspace
 
 
 @pytest.fixture
@@ -148,8 +148,16 @@ def test_the_ledger_holds_every_attempt_and_a_judged_one_is_not_repeated(home: H
     land_rows(home, "statements", rows("statements", 20, 60))
     with pytest.raises(ValueError, match="learning_rate"):
         run_refresh(home, tiny(train={"learning_rate": 1e30}), prefect=False, cause="schedule:nightly")
-    first = run_refresh(home, tiny(plan={"replay_share": 0.0}, train={"learning_rate": 0.5}), prefect=False)
-    again = run_refresh(home, tiny(plan={"replay_share": 0.0}, train={"learning_rate": 0.5}), prefect=False)
+    first = run_refresh(
+        home,
+        tiny(plan=NO_REPLAY, train={"learning_rate": 0.5}),
+        prefect=False,
+    )
+    again = run_refresh(
+        home,
+        tiny(plan=NO_REPLAY, train={"learning_rate": 0.5}),
+        prefect=False,
+    )
     told = [(event["event"], event.get("cause")) for event in home.ledger() if event["event"] != "alias"]
     assert told == [
         ("attempt", "schedule:nightly"),

@@ -21,7 +21,7 @@ def test_parent_recipe_and_batches_make_an_attempt(tmp_path: Path) -> None:
     home = workspace(tmp_path, documents=5)
     before = attempt(home)
     assert attempt(home) == before
-    assert attempt(home, plan={"replay_share": 0.1}) != before
+    assert attempt(home, plan={"mixture": {"method": "fixed", "replay_share": 0.1}}) != before
     land_rows(home, "types", rows("types", 5, 5))
     assert attempt(home) != before
 

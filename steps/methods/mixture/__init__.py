@@ -1,6 +1,6 @@
 """How the loss tokens of a refresh are spread over new and replayed text.
 
-A method has one verb, `decide`; two that need short runs of the user's own model first (`pilots`, `fit`); and one that
+A method has one verb, `decide`; two that need short runs of the user's own model first (`pilots`, `learn`); and one that
 looks again while training runs (`steer`). Shares are of **loss tokens**, whatever the method: replay takes the place of
 new text, it never comes on top. The stage `plan` turns shares into whole tokens and caps repetition. Losses are in nats
 per token, of validation items only.
@@ -90,10 +90,10 @@ class Mixture(Method, ABC):
         """
 
     def pilots(self, supply: Supply, seed: int) -> tuple[Trial, ...]:
-        """The short runs that `fit` needs; none for a method that needs no fit."""
+        """The short runs that `learn` needs; none for a method that needs no fit."""
         return ()
 
-    def fit(self, supply: Supply, pilots: Sequence[Pilot], roles: Mapping[str, str], seed: int) -> dict[str, Any]:
+    def learn(self, supply: Supply, pilots: Sequence[Pilot], roles: Mapping[str, str], seed: int) -> dict[str, Any]:
         """The law behind `decide`, as JSON values: parameters, intervals, checks, `recommended`, `predicted`, `told`.
 
         `roles`: task -> `train` or `replay-only`.

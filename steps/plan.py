@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from steps.core.apportion import apportion
 from steps.core.artifacts import Buffer, Chosen, Frozen, MixturePlan, Model, Validation
 from steps.core.method import from_recipe
 from steps.core.models import load_model
@@ -68,8 +69,6 @@ def supply_of(
             f"plan: no document to train on is left in {', '.join(names) or 'any train task'}; read the reasons in "
             "data/clean/<task>/dropped.jsonl, or land more text"
         )
-    pool = replay_documents(workspace, chosen, buffer)
-    replay = {task: sum(document.num_tokens for document in found) for task, found in pool.items()}
 
     def losses() -> dict[str, float]:
         parent = workspace.at(model.path)
@@ -88,7 +87,7 @@ def supply_of(
 
     return Supply(
         new=new,
-        replay={task: tokens for task, tokens in replay.items() if tokens},
+        replay={task: tokens for task, tokens in _replayable(workspace, chosen, buffer).items() if tokens},
         budget_tokens=config.budget_tokens,
         max_epochs=config.max_epochs,
         num_parameters=model.num_parameters,
@@ -97,24 +96,36 @@ def supply_of(
     )
 
 
+def _replayable(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> dict[str, int]:
+    """The tokens that can be replayed, by task; the buffer is read only where documents of it may have left."""
+    landed = {task.name: chosen.num_tokens[task.name] for task in chosen.tasks if task.role == "replay-only"}
+    if buffer.segments and (chosen.stale or any(landed.values())):
+        pool = replay_documents(workspace, chosen, buffer)
+        return {task: sum(document.num_tokens for document in found) for task, found in pool.items()}
+    return {
+        task: buffer.num_tokens.get(task, 0) + landed.get(task, 0) for task in sorted({*buffer.num_tokens, *landed})
+    }
+
+
 def planned(config: PlanConfig, supply: Supply, decision: Decision) -> MixturePlan:
     """A decision in whole tokens.
 
     Raises:
-        ValueError: there is too little text, and `when_short` is `refuse`.
+        ValueError: the decision names what is not there, or there is too little text and `when_short` is `refuse`.
     """
+    decision.check(supply)
     room = {f"new/{task}": max(1, int(config.max_epochs * tokens)) for task, tokens in supply.new.items()}
     room |= {f"replay/{task}": max(1, int(config.max_epochs * tokens)) for task, tokens in supply.replay.items()}
     at_hand, stages = dict(room), []
-    parts = _fill(config.budget_tokens, {str(n): stage.part for n, stage in enumerate(decision.stages)}, {})
-    for stage, budget in zip(decision.stages, parts.values(), strict=True):
+    parts = {str(number): stage.part for number, stage in enumerate(decision.stages)}
+    budgets = apportion(_carried(config, decision, room), parts, {}).values()
+    for stage, budget in zip(decision.stages, budgets, strict=True):
         found = _stage(config, stage, budget, room)
         room = {source: tokens - found.get(source, 0) for source, tokens in room.items()}
-        stages.append(found)
-    tokens: dict[str, int] = {}
-    for found in stages:
-        for source, count in found.items():
-            tokens[source] = tokens.get(source, 0) + count
+        stages += [found] if found else []
+    tokens = {source: sum(found.get(source, 0) for found in stages) for found in stages for source in found}
+    if not tokens:
+        raise ValueError("plan: the mixture gives no source a token; give a task with text a weight above 0")
     replayed = sum(count for source, count in tokens.items() if source.startswith("replay/"))
     share = replayed / sum(tokens.values())
     logger.info("%d tokens, %.1f %% of them replayed", sum(tokens.values()), 100 * share)
@@ -124,12 +135,27 @@ def planned(config: PlanConfig, supply: Supply, decision: Decision) -> MixturePl
         "tokens": tokens,
         "replay_share": share,
         "stages": tuple(stages) if len(stages) > 1 else (),
-        "steered": config.mixture.model_dump(mode="json") if decision.steered else None,
+        "steered": decision.steered,
         "at_hand": at_hand if decision.steered else {},
         "predicted": decision.predicted,
         "told": decision.told,
     }
     return MixturePlan(digest=digest_of(facts), **facts)
+
+
+def _carried(config: PlanConfig, decision: Decision, room: Mapping[str, int]) -> int:
+    """The budget that the new text carries over all stages, so that a late stage is not left without it."""
+    if len(decision.stages) == 1:
+        return config.budget_tokens
+    names = {f"new/{task}": weight for stage in decision.stages for task, weight in stage.new_weights.items() if weight}
+    new = sum(Fraction(stage.part) * (1 - _replay_share(stage)) for stage in decision.stages)
+    wanted = round(config.budget_tokens * new)
+    found = _affordable(config, names, wanted, room)
+    return config.budget_tokens if found == wanted else int(Fraction(config.budget_tokens * found, wanted))
+
+
+def _replay_share(stage: Shares) -> Fraction:
+    return Fraction(stage.replay) if any(stage.replay_weights.values()) else Fraction(0)
 
 
 def _stage(config: PlanConfig, stage: Shares, budget: int, room: Mapping[str, int]) -> dict[str, int]:
@@ -140,14 +166,14 @@ def _stage(config: PlanConfig, stage: Shares, budget: int, room: Mapping[str, in
         logger.warning(
             "nothing to replay: all %d tokens go to new text; land a replay-only task of general text", budget
         )
-    share = Fraction(stage.replay) if replay else Fraction(0)
+    share = _replay_share(stage)
     wanted_new = round(budget * (1 - share))
     new_tokens = _affordable(config, new, wanted_new, room)
     wanted_replay = budget - wanted_new
     if new_tokens < wanted_new:
         wanted_replay = round(new_tokens * share / (1 - share))
     replay_tokens = _affordable(config, replay, wanted_replay, room)
-    tokens = _fill(new_tokens, new, room) | _fill(replay_tokens, replay, room)
+    tokens = apportion(new_tokens, new, room) | apportion(replay_tokens, replay, room)
     return {source: count for source, count in tokens.items() if count}
 
 
@@ -168,24 +194,3 @@ def _affordable(config: PlanConfig, weights: Mapping[str, float], wanted: int, r
         )
     logger.warning("%s %d: trains on those", told, most)
     return most
-
-
-def _fill(total: int, weights: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:
-    """Spread a total by weight; what a source cannot hold flows to the others; whole tokens, the sum exact."""
-    full: dict[str, int] = {}
-    while True:
-        rest = total - sum(full.values())
-        open_weights = {source: Fraction(weight) for source, weight in weights.items() if source not in full}
-        whole = sum(open_weights.values())
-        shares = {source: rest * weight / whole for source, weight in open_weights.items()}
-        over = {source: room[source] for source, share in shares.items() if share > room.get(source, total)}
-        if not over:
-            break
-        full |= over
-    found = full | {source: int(share) for source, share in shares.items()}
-    missing = total - sum(found.values())
-    first = sorted(shares, key=lambda source: (int(shares[source]) - shares[source], source))
-    for source in [source for source in first if found[source] < room.get(source, total)][:missing]:
-        found[source] += 1
-    assert sum(found.values()) == total, f"{found} do not add up to {total:,}"
-    return {source: found[source] for source in weights}

@@ -1,20 +1,22 @@
 """How the loss tokens of a refresh are spread over new and replayed text.
 
-A method has one verb, `decide`; two that need short runs of the user's own model first (`pilots`, `learn`); and one that
-looks again while training runs (`steer`). Shares are of **loss tokens**, whatever the method: replay takes the place of
-new text, it never comes on top. The stage `plan` turns shares into whole tokens and caps repetition. Losses are in nats
-per token, of validation items only.
+A method has one verb, `decide`; two that need short runs of the user's own model first (`pilots`, `learn`); and one
+that looks again while training runs (`steer`). Shares are of **loss tokens**, whatever the method: replay takes the
+place of new text, it never comes on top. The stage `plan` turns shares into whole tokens and caps repetition. Losses
+are in nats per token, of validation items only.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from steps.core.artifacts import Frozen
 from steps.core.method import Method
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Fit(Frozen):
@@ -45,8 +47,8 @@ class Shares(Frozen):
     """How one stage of training is mixed. Weights need not sum to one; a task without a weight gives nothing."""
 
     replay: float = Field(ge=0, le=1, description="share of the loss tokens that is replayed")
-    new_weights: dict[str, float] = Field(description="task -> its weight among new text")
-    replay_weights: dict[str, float] = Field(description="task -> its weight among replayed text")
+    new_weights: dict[str, Weight] = Field(description="task -> its weight among new text")
+    replay_weights: dict[str, Weight] = Field(description="task -> its weight among replayed text")
     part: float = Field(1.0, gt=0, le=1, description="this stage's part of the budget")
 
 
@@ -56,7 +58,38 @@ class Decision(Frozen):
     stages: tuple[Shares, ...] = Field(min_length=1, description="in the order of training; their parts sum to 1")
     predicted: dict[str, float] = Field(default_factory=dict, description="task -> validation loss after training")
     told: tuple[str, ...] = Field((), description="why, in sentences with numbers")
-    steered: bool = Field(False, description="train asks `steer` for new shares as it goes")
+    steered: dict[str, Any] | None = Field(
+        None,
+        description="the mixture that train asks for new shares by `steer`, as a recipe spells it; none: not steered",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Decision":
+        parts = [stage.part for stage in self.stages]
+        if abs(sum(parts) - 1) > 1e-9:
+            raise ValueError(f"plan.mixture: wanted parts of stages that sum to 1, found {parts}")
+        return self
+
+    def check(self, supply: Supply) -> None:
+        """Refuse to train on what is not there.
+
+        Raises:
+            ValueError: a weight names a task without text, or new text is wanted of no task.
+        """
+        for stage in self.stages:
+            weights = {f"new/{task}" for task in stage.new_weights} | {
+                f"replay/{task}" for task in stage.replay_weights
+            }
+            there = {f"new/{task}" for task in supply.new} | {f"replay/{task}" for task in supply.replay}
+            if unknown := sorted(weights - there):
+                raise ValueError(
+                    f"plan.mixture: there is no text of {', '.join(unknown)}; weigh some of {sorted(there)}"
+                )
+            if stage.replay < 1 and not sum(stage.new_weights.values()):
+                raise ValueError(
+                    f"plan.mixture: a share of {1 - stage.replay:g} is new text, but no task has weight; weigh some of "
+                    f"{sorted(supply.new)}"
+                )
 
 
 class Trial(Frozen):

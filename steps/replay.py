@@ -2,26 +2,33 @@
 
 import logging
 from collections import Counter
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Chosen, Frozen, Model, Validation
 from steps.core.documents import read_items, row_of
+from steps.core.lab import Lab
 from steps.core.method import from_recipe
 from steps.core.shards import write_json, write_lines
 from steps.core.state import (
-    CountedDocument,
-    buffer_counts,
-    buffer_documents,
+    Buffered,
+    BufferedDocument,
     describe_segment,
     digest_of_segments,
+    read_buffer,
     read_counted,
 )
 from steps.core.workspace import Workspace
-from steps.methods.replay import Memory, Replay
+from steps.methods.replay import Entry, Evidence, Memory, Replay
 
 logger = logging.getLogger(__name__)
+
+MOST_SEGMENTS = 32  # of a buffer: with one more all of it is written anew, as one
+SPARE_ROWS = 1000  # likewise once it reads so many rows more than twice the documents that it holds
 
 
 class ReplayConfig(Frozen):
@@ -44,44 +51,146 @@ def replay(
 ) -> Buffer:
     """Make the next buffer: stale documents leave, those of this refresh are offered.
 
-    `segment/` is the new segment: `removed.jsonl` (key, reason), `added.jsonl` (documents), `segment.json` (counters).
+    `segment/` is the new segment: `removed.jsonl` (key, reason), `added.jsonl` (documents, with the refresh in which
+    they came and why they are held), `changed.jsonl` (key, why: others that are held for a new reason), `segment.json`.
 
     Raises:
         AssertionError: a validation document is in the buffer or among the chosen.
     """
-    held = buffer_documents(workspace, buffer)
-    offered: dict[str, CountedDocument] = {}
+
+    def evidence(text: Mapping[str, str]) -> Evidence:
+        return evidence_of(workspace, parent, candidate, validation, text)
+
+    return refilled(workspace, config.buffer, chosen, buffer, evidence, held_out(workspace, validation))
+
+
+def evidence_of(
+    workspace: Workspace, parent: Model, candidate: Model, validation: Validation, text: Mapping[str, str]
+) -> Evidence:
+    """What the refresh did to the model; `text`: of every document that may be asked about, by key."""
+
+    def asked(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        if not texts:
+            return np.zeros(0), np.zeros(0)
+        before_N = Lab(workspace, parent).losses(texts)  # one after the other: one model is in memory at a time
+        return before_N, Lab(workspace, candidate).losses(texts)
+
+    def losses(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        return asked([text[key] for key in keys])
+
+    def rise() -> dict[str, float]:
+        items = [item for path in _validation_files(workspace, validation) for item in read_items(path)]
+        before_N, after_N = asked([item.text for item in items])
+        found: dict[str, list[float]] = {}
+        for item, change in zip(items, (after_N - before_N).tolist(), strict=True):
+            found.setdefault(item.task, []).append(change)
+        return {task: sum(changes) / len(changes) for task, changes in found.items()}
+
+    return Evidence(rise=rise, losses=losses)
+
+
+def _validation_files(workspace: Workspace, validation: Validation) -> list[Path]:
+    return sorted(workspace.at(validation.path).glob("*/validation.jsonl"))
+
+
+def held_out(workspace: Workspace, validation: Validation) -> dict[str, str]:
+    """The task of every held-out document that this step can see; clean leaves out the rest."""
+    files = _validation_files(workspace, validation)
+    return {item.document: path.parent.name for path in files for item in read_items(path)}
+
+
+def refilled(
+    workspace: Workspace,
+    method: Replay,
+    chosen: Chosen,
+    buffer: Buffer,
+    evidence: Callable[[Mapping[str, str]], Evidence],
+    forbidden: Mapping[str, str],
+) -> Buffer:
+    """The next buffer by a method, its segment written.
+
+    `evidence` is made from the texts by key; `forbidden`: the task of every document that is held out.
+
+    Raises:
+        AssertionError: the method would hold a forbidden document, or one that it was not given.
+    """
+    before = read_buffer(workspace, buffer)
+    offered = _offered(workspace, chosen, before.refresh + 1)
+    stale = dict.fromkeys([*chosen.stale, *(key for key in offered if key in before.documents)])
+    current = {key: document for key, document in before.documents.items() if key not in stale} | offered
+    general = {task.name: task.role == "replay-only" for task in chosen.tasks}  # a role may have changed
+    memory = Memory(
+        tuple(_entry(document, general) for document in before.documents.values()),
+        before.counts if before.method in {"", method.method_name()} else {},
+    )
+    arrivals = [_entry(document, general) for document in offered.values()]
+    texts = {key: document.text for key, document in current.items()}
+    after = method.update(memory, list(stale), arrivals, evidence(texts), workspace.seed)
+    why = {entry.key: entry.why for entry in after.entries}
+    assert len(why) == len(after.entries), f"{method.method_name()} holds a key twice"
+    assert not why.keys() - current.keys(), f"{method.method_name()} holds keys that it was not given"
+    leaked = sorted(why.keys() & forbidden.keys())
+    assert not leaked, f"{forbidden[leaked[0]]}: held-out documents in the buffer: {', '.join(leaked[:3])}"
+    held = [
+        document.model_copy(update={"why": why[key]}) if document.why != why[key] else document
+        for key, document in current.items()
+        if key in why
+    ]
+    return _written(workspace, method, before, buffer, held, set(stale), after)
+
+
+def _offered(workspace: Workspace, chosen: Chosen, refresh: int) -> dict[str, BufferedDocument]:
+    """What was chosen in this refresh, by key, task after task."""
+    found = {}
     for task in chosen.tasks:
-        offered.update((document.key, document) for document in read_counted(workspace.at(chosen.path) / task.name))
-    stale = dict.fromkeys([*chosen.stale, *(key for key in offered if key in held)])
-    memory = Memory(keys=tuple(held), counts=buffer_counts(workspace, buffer))
-    after = config.buffer.update(memory, list(stale), list(offered), workspace.seed)
-    staying = set(after.keys)
+        facts: dict[str, Any] = {"refresh": refresh, "general": task.role == "replay-only"}
+        for document in read_counted(workspace.at(chosen.path) / task.name):
+            found[document.key] = BufferedDocument.model_construct(**dict(document), **facts)
+    return found
+
+
+def _entry(document: BufferedDocument, general: Mapping[str, bool]) -> Entry:
+    is_general = general.get(document.task, document.general)
+    return Entry(document.key, document.task, document.num_tokens, document.refresh, is_general, document.why)
+
+
+def _written(
+    workspace: Workspace,
+    method: Replay,
+    before: Buffered,
+    buffer: Buffer,
+    held: Sequence[BufferedDocument],
+    stale: set[str],
+    after: Memory,
+) -> Buffer:
+    """Write the segment: what changed, or once the segments have grown too many or too long, all that is held."""
+    refresh, staying = before.refresh + 1, {document.key for document in held}
+    added = [document for document in held if document.refresh == refresh]
+    changed = [
+        {"key": document.key, "why": document.why}
+        for document in held
+        if document.refresh < refresh and document.why != before.documents[document.key].why
+    ]
     removed = [
         {"key": key, "reason": "stale" if key in stale else "evicted"}
-        for key in held
+        for key in before.documents
         if key in stale or key not in staying
     ]
-    added = [offered[key] for key in after.keys if key in offered]
-    kept = [held[key] for key in held if key in staying and key not in stale]
-    assert len(kept) + len(added) == len(staying), f"{config.buffer.method_name()} holds keys that it was not given"
-    _assert_no_holdout(workspace, validation, staying)
+    num_rows = before.num_rows + len(removed) + len(added) + len(changed)
+    is_whole = len(buffer.segments) >= MOST_SEGMENTS or num_rows > 2 * len(held) + SPARE_ROWS
     segment = workspace.path / "segment"
     write_lines(segment / "removed.jsonl", removed)
-    write_lines(segment / "added.jsonl", (row_of(document) for document in added))
-    write_json(segment / "segment.json", {"method": config.buffer.model_dump(), "counts": after.counts})
+    write_lines(segment / "added.jsonl", (row_of(document) for document in (held if is_whole else added)))
+    write_lines(segment / "changed.jsonl", [] if is_whole else changed)
+    facts = {"refresh": refresh, "method": method.model_dump(), "counts": dict(after.counts), "told": dict(after.told)}
+    write_json(segment / "segment.json", facts | {"replaces": len(buffer.segments) if is_whole else 0})
     num_tokens: Counter[str] = Counter()
-    for document in (*kept, *added):
+    for document in held:
         num_tokens[document.task] += document.num_tokens
+    for group, numbers in after.told.items():
+        logger.info("buffer, %s: %s", group, ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
     logger.info(
-        "buffer: %d documents, %d tokens (%d left, %d came)", len(staying), num_tokens.total(), len(removed), len(added)
+        "buffer: %d documents, %d tokens (%d left, %d came)", len(held), num_tokens.total(), len(removed), len(added)
     )
-    segments = (*buffer.segments, describe_segment(workspace, segment))
+    segments = (*(() if is_whole else buffer.segments), describe_segment(workspace, segment))
     return Buffer(segments=segments, digest=digest_of_segments(segments), num_tokens=dict(sorted(num_tokens.items())))
-
-
-def _assert_no_holdout(workspace: Workspace, validation: Validation, keys: set[str]) -> None:
-    """Check what this step can see of the hold-outs; clean leaves out the rest."""
-    for path in sorted(workspace.at(validation.path).glob("*/validation.jsonl")):
-        leaked = sorted({item.document for item in read_items(path)} & keys)
-        assert not leaked, f"{path.parent.name}: held-out documents in the buffer: {', '.join(leaked[:3])}"

@@ -2,8 +2,9 @@
 
 A segment is a folder that one refresh wrote and nothing changes afterwards. Segments are read oldest first:
 - index: see `steps/core/index.py`;
-- buffer: `removed.jsonl` (rows `{key, reason}`), then `added.jsonl` (counted documents); `segment.json` has the
-  counters of the replay method;
+- buffer: `removed.jsonl` (rows `{key, reason}`), then `added.jsonl` (buffered documents), then `changed.jsonl` (rows
+  `{key, why}`); `segment.json` has the serial number of the refresh, the replay method with its counters, and what it
+  told. A segment that lists every document held stands alone: it replaces those before it;
 - hold-outs: `removed.jsonl` (rows `{key}`), then, per task, `<task>/documents.jsonl` (held documents) and the items
   `<task>/{anchor,fresh,validation}.jsonl`.
 """
@@ -28,6 +29,14 @@ class CountedDocument(Document):
     """A document with its length in tokens."""
 
     num_tokens: int = Field(description="tokens of the text alone, without special tokens")
+
+
+class BufferedDocument(CountedDocument):
+    """A document of the replay buffer, and how it came there."""
+
+    refresh: int = Field(description="serial number of the refresh in which it came, from 1")
+    general: bool = Field(False, description="its task was replay-only then")
+    why: str = Field("", description="why the replay method holds it: the method's group or draw")
 
 
 class HeldDocument(Document):
@@ -111,31 +120,53 @@ def read_counted(folder: Path) -> list[CountedDocument]:
     return [document_of(row, CountedDocument) for row in read_lines(folder / "documents.jsonl")]
 
 
-def buffer_documents(workspace: Workspace, buffer: Buffer) -> dict[str, CountedDocument]:
-    """The documents of a buffer by key, in the order in which they came."""
-    found: dict[str, CountedDocument] = {}
-    for segment in buffer.segments:
+@dataclass(frozen=True)
+class Buffered:
+    """A buffer as it stands."""
+
+    documents: dict[str, BufferedDocument] = field(default_factory=dict)  # by key, in the order in which they came
+    refresh: int = 0  # serial number of the refresh that wrote its newest segment
+    method: str = ""  # that filled it
+    counts: dict[str, int] = field(default_factory=dict)  # that method's counters
+    num_rows: int = 0  # read from its segments
+
+
+def read_buffer(workspace: Workspace, buffer: Buffer) -> Buffered:
+    """The documents of a buffer, and what its newest segment says."""
+    found: dict[str, BufferedDocument] = {}
+    num_rows, facts = 0, dict[str, Any]()
+    for number, segment in enumerate(buffer.segments, 1):
         folder = workspace.at(segment.path)
+        facts = json.loads((folder / "segment.json").read_text(encoding="utf-8"))
         for row in read_lines(folder / "removed.jsonl"):
             found.pop(row["key"], None)
+            num_rows += 1
         for row in read_lines(folder / "added.jsonl"):
-            found[row["key"]] = document_of(row, CountedDocument)
-    return found
+            found[row["key"]] = document_of({"refresh": number, **row}, BufferedDocument)  # older rows state none
+            num_rows += 1
+        for row in read_lines(folder / "changed.jsonl"):
+            if row["key"] in found:
+                found[row["key"]] = found[row["key"]].model_copy(update={"why": row["why"]})
+            num_rows += 1
+    return Buffered(
+        documents=found,
+        refresh=int(facts.get("refresh", len(buffer.segments))),
+        method=str(facts.get("method", {}).get("method", "")),
+        counts={name: int(count) for name, count in facts.get("counts", {}).items()},
+        num_rows=num_rows,
+    )
 
 
-def buffer_counts(workspace: Workspace, buffer: Buffer) -> dict[str, int]:
-    """The counters that the replay method left in the newest segment of a buffer."""
-    if not buffer.segments:
-        return {}
-    path = workspace.at(buffer.segments[-1].path) / "segment.json"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: int(count) for name, count in facts["counts"].items()}
+def buffer_documents(workspace: Workspace, buffer: Buffer) -> dict[str, BufferedDocument]:
+    """The documents of a buffer by key, in the order in which they came."""
+    return read_buffer(workspace, buffer).documents
 
 
 def replay_documents(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> dict[str, list[CountedDocument]]:
     """What can be replayed, by task: the buffer without stale keys, and the replay-only documents of this attempt."""
     stale = set(chosen.stale)
-    pool = {key: document for key, document in buffer_documents(workspace, buffer).items() if key not in stale}
+    held = buffer_documents(workspace, buffer)
+    pool: dict[str, CountedDocument] = {key: document for key, document in held.items() if key not in stale}
     for task in chosen.tasks:
         if task.role == "replay-only":
             pool.update((document.key, document) for document in read_counted(workspace.at(chosen.path) / task.name))

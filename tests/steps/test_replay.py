@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from steps.core.artifacts import Buffer
-from steps.core.state import buffer_counts, buffer_documents
+from steps.core.state import buffer_documents, read_buffer
 from steps.core.workspace import Workspace
 from steps.replay import ReplayConfig, replay
 from steps.split import SplitConfig
@@ -59,7 +59,7 @@ def test_what_was_trained_on_is_kept_with_its_tokens(workspace: Workspace) -> No
     data = refresh(workspace, "first", keep(capacity=10), texts)
     assert held(workspace, data) == texts
     assert data.buffer.num_tokens == {"topics": len(prose(1)) + len(prose(2))}
-    assert buffer_counts(workspace, data.buffer)["seen"] == 2
+    assert read_buffer(workspace, data.buffer).counts["seen"] == 2
 
 
 def test_replay_only_documents_are_kept_too(workspace: Workspace) -> None:
@@ -132,5 +132,7 @@ def test_a_section_loads_as_it_was_dumped(config: ReplayConfig) -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValidationError, match="no method 'everything'; there are: none, reservoir"):
+    with pytest.raises(
+        ValidationError, match="no method 'everything'; there are: balanced, forgetting-weighted, general"
+    ):
         keep("everything")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from steps.core.method import Cite
-from steps.methods.replay import Memory, Replay
+from steps.methods.replay import Entry, Evidence, Memory, Replay
 
 
 class KeepNothing(Replay):
@@ -16,7 +16,9 @@ class KeepNothing(Replay):
 
     cite: ClassVar[Cite] = Cite(title="No replay buffer", id="ours", where="this file", checked="code")
 
-    def update(self, memory: Memory, stale: Sequence[str], offered: Sequence[str], seed: int) -> Memory:
+    def update(
+        self, memory: Memory, stale: Sequence[str], offered: Sequence[Entry], evidence: Evidence, seed: int
+    ) -> Memory:
         """An empty memory."""
         return Memory()
 

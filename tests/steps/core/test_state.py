@@ -7,12 +7,12 @@ from steps.core.shards import digest_of, write_json, write_lines
 from steps.core.state import (
     CountedDocument,
     HeldDocument,
-    buffer_counts,
     buffer_documents,
     current_holdout,
     describe_segment,
     digest_of_folder,
     digest_of_segments,
+    read_buffer,
     replay_documents,
 )
 from steps.core.workspace import Workspace
@@ -43,7 +43,7 @@ def test_a_segment_of_the_buffer_removes_before_it_adds(workspace: Workspace) ->
     old, new = counted("a", "old"), counted("a", "new")
     buffer = build_buffer(workspace, ([], [old, counted("b", "stays")]), (["a"], [new]))
     assert [document.text for document in buffer_documents(workspace, buffer).values()] == ["stays", "new"]
-    assert buffer_counts(workspace, buffer) == {"seen": 20}
+    assert read_buffer(workspace, buffer).counts == {"seen": 20}
 
 
 def test_a_withdrawn_key_leaves_the_hold_outs_with_its_items(workspace: Workspace) -> None:

@@ -41,6 +41,7 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "trafilatura": "trafilatura",
     "pypdfium2": "pypdfium2",
     "docutils": "docutils",
+    "ot": "POT",
 }
 
 

@@ -255,6 +255,8 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found |= {f"superseded_{task}": n for task, n in artifact.superseded.items()}
         case Chosen():
             found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
+            found |= {f"chosen_{task}": n for task, n in artifact.num_documents.items()}
+            found |= {f"left_{task}": artifact.left.get(task, 0) for task in artifact.num_documents}
         case MixturePlan():
             found = {f"planned_{_source(source)}": n for source, n in artifact.tokens.items()}
             found["replay_share"] = artifact.replay_share

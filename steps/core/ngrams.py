@@ -110,6 +110,29 @@ def _sketches(data: np.ndarray, offsets: np.ndarray, salt: np.uint64, max_words:
     return found
 
 
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _occurrences(
+    data: np.ndarray, offsets: np.ndarray, num_buckets: int, max_words: int
+) -> tuple[np.ndarray, np.ndarray]:
+    num_texts = len(offsets) - 1
+    room = 0
+    for row in range(num_texts):
+        room += 2 * min(max_words, offsets[row + 1] - offsets[row])
+    found = np.empty(room, dtype=np.uint32)
+    ends = np.zeros(num_texts + 1, dtype=np.int64)
+    hashes = np.empty(max_words, dtype=np.uint64)
+    size = 0
+    for row in range(num_texts):
+        count = _words(data, offsets[row], offsets[row + 1], hashes)
+        for at in range(count):
+            for pair in range(2 if at else 1):
+                value = mixed(hashes[at] + hashes[at - 1] * GOLDEN) if pair else hashes[at]
+                found[size] = value % np.uint64(num_buckets)
+                size += 1
+        ends[row + 1] = size
+    return found[:size].copy(), ends
+
+
 class Features(NamedTuple):
     """Which features each text has: those of text i are `buckets[ends[i] : ends[i + 1]]`, each once."""
 
@@ -120,6 +143,11 @@ class Features(NamedTuple):
 def word_features(texts: Bytes, bits: int, max_words: int) -> Features:
     """Words and pairs of words of each text's first `max_words` words, hashed into 2^bits buckets."""
     return Features(*_features(texts.data, texts.offsets, bits, max_words))
+
+
+def word_occurrences(texts: Bytes, num_buckets: int, max_words: int) -> Features:
+    """The same, hashed into any number of buckets, and each as often as it stands there."""
+    return Features(*_occurrences(texts.data, texts.offsets, num_buckets, max_words))
 
 
 def folds_of(texts: Bytes, num_folds: int, salt: int, max_words: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from steps.core.ngrams import (
     linear_scores,
     train_bytes,
     word_features,
+    word_occurrences,
 )
 from tests.builders import prose
 
@@ -89,6 +90,16 @@ def test_case_does_not_count_and_later_words_neither() -> None:
     one, other = word_features(as_bytes(["One Two", "one two"]), 20, 100).buckets.reshape(2, 3)
     assert (one == other).all()
     assert num_features("one two three", max_words=2) == 3
+
+
+def test_occurrences_are_counted_as_often_as_they_stand_in_any_number_of_buckets() -> None:
+    found = word_occurrences(as_bytes(["one one one", "", "One two three"]), 1000, max_words=2)
+    assert found.ends.tolist() == [0, 3, 3, 6]  # two words and their pair
+    one, again, pair = found.buckets[:3]
+    assert one == again == found.buckets[3]
+    assert one != pair
+    assert found.buckets.max() < 1000
+    assert word_occurrences(as_bytes(["one two"]), 1, 9).buckets.tolist() == [0, 0, 0]
 
 
 def test_near_equal_texts_share_a_fold_more_often_than_others() -> None:

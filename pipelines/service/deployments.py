@@ -17,6 +17,7 @@ from pipelines.edge.settings import Schedule
 
 logger = logging.getLogger(__name__)
 DUE = "perennial.refresh.due"
+AT_ONCE = 200  # runs that the server is asked for; it gives no more
 
 
 def resource(home: Home) -> str:
@@ -129,13 +130,20 @@ def scheduled(home: Home) -> list[Any]:
             flow_run_filter=FlowRunFilter(state=waits),
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id])),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=200,
+            limit=AT_ONCE,
         )
     return runs
 
 
 def collapse_missed(home: Home, now: datetime) -> int:
     """Of the runs of one recipe whose time has passed keep the latest; returns how many were cancelled."""
+    cancelled = 0
+    while found := _collapse(home, now):  # the server tells of so many at a time
+        cancelled += found
+    return cancelled
+
+
+def _collapse(home: Home, now: datetime) -> int:
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelled
 

@@ -29,6 +29,7 @@ def main() -> None:
 
 def _answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     file, name = Path(request.pop("file")), request.pop("name")
+    _free_memory()  # a library is not counted, whichever file was read before it
     reader: Any = load_method("reader", request.pop("method"))(**request)
     for library in reader.libraries:
         importlib.import_module(library)
@@ -55,6 +56,11 @@ def _limit_time(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))
+
+
+def _free_memory() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _limit_memory(num_bytes: int) -> None:

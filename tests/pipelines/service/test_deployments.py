@@ -100,9 +100,12 @@ def test_one_schedule_or_everything_is_paused_and_resumed(home: Home, applied: U
         deployments.set_paused(home, paused=True, schedule="yearly")
 
 
-def test_missed_runs_collapse_into_the_latest(home: Home, applied: UUID) -> None:
+def test_missed_runs_collapse_into_the_latest_however_many(
+    home: Home, applied: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from prefect.states import Scheduled
 
+    monkeypatch.setattr(deployments, "AT_ONCE", 3)
     now = datetime.now(UTC)
     missed = [flow_run(applied, Scheduled(scheduled_time=now - timedelta(hours=h))) for h in (5, 3, 1)]
     to_come = flow_run(applied, Scheduled(scheduled_time=now + timedelta(hours=1)))

@@ -6,8 +6,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from steps.methods.reader import Record, Rejected
+from steps.methods.reader import Record, Rejected, _guard
 from steps.methods.reader.parquet import Parquet
+from steps.methods.reader.pdf import Pdf
 
 
 def read(tmp_path: Path, table: Any, **knobs: int) -> list[Record | Rejected]:
@@ -74,3 +75,11 @@ def test_a_column_that_repeats_one_text_for_ever_ends_early(tmp_path: Path) -> N
     assert isinstance(found[0], Record)
     assert found[-1] == Rejected(len(found), "expands-too-much", "")
     assert len(found) < 1000
+
+
+def test_what_was_read_before_in_the_same_process_does_not_matter(tmp_path: Path) -> None:
+    _guard._close_all()
+    other = tmp_path / "other.pdf"
+    other.write_bytes(b"%PDF-1.4 and no more")
+    list(Pdf(max_memory_bytes=2**28).read(other, other.name))
+    assert read(tmp_path, {"text": ["a row"]}) == [Record(line=1, text="a row")]

@@ -137,6 +137,11 @@ def _searched(exponent_S: np.ndarray, x_N: np.ndarray, y_BN: np.ndarray, num_ter
 
 def _refined(start_K: np.ndarray, x_N: np.ndarray, y_N: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """The exponents of one law, to the precision of its points; two keep their distance and their order."""
+    if len(start_K) == 1:
+        for step in STEP / 20.0 ** np.arange(5):
+            finer_S = start_K[0] + np.linspace(-step, step, 41)
+            start_K = _searched(finer_S[finer_S != 0], x_N, y_N[None], num_terms=1)[0]
+        return np.asarray(np.clip(start_K, *bounds))
     from scipy.optimize import least_squares
 
     centred_N = y_N - y_N.mean()
@@ -180,10 +185,9 @@ def last_crossing(slopes_BT: np.ndarray, tokens_T: np.ndarray) -> np.ndarray:
     last_B = falls_BT.shape[1] - 1 - np.argmax(falls_BT[:, ::-1], axis=1)
     rows = np.arange(len(slopes_BT))
     before_B, after_B = slopes_BT[rows, last_B], slopes_BT[rows, last_B + 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part_B = before_B / (before_B - after_B)
-        log_B = np.log(tokens_T[last_B]) + part_B * np.log(tokens_T[last_B + 1] / tokens_T[last_B])
-    return np.where(falls_BT.any(axis=1), np.exp(log_B), np.nan)
+    fall_B = np.where(falls_BT.any(axis=1), before_B - after_B, 1.0)
+    log_B = np.log(tokens_T[last_B]) + before_B / fall_B * np.log(tokens_T[last_B + 1] / tokens_T[last_B])
+    return np.exp(np.where(falls_BT.any(axis=1), log_B, np.nan))
 
 
 def interpolated(ratio: float, ratios: Sequence[float], losses: Sequence[float]) -> float:

@@ -1,0 +1,120 @@
+"""The critical ratio in sentences and plots."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from steps.core.critical import Choice, CriticalLaw
+from steps.core.curves import DOMAIN, GENERAL, Curve, dots, line, panel
+
+PLACES = 61  # of a plotted line
+
+
+def refusal(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> str:
+    """Why no ratio is recommended: what the data showed, and what to run instead."""
+    ratios = f"{law.ratios[0]:g} to {law.ratios[-1]:g}"
+    start, ends_R = law.starts[GENERAL], law.ends[GENERAL][0]
+    seen = f"general loss went from {start:.4f} to between {ends_R.min():.4f} and {ends_R.max():.4f} nats per token"
+    if choice.bound == "rising":
+        rises = law.points[0] >= tokens
+        many = "at every ratio" if rises.all() else "at the smallest ratio"
+        return (
+            f"critical-ratio: no share of new text ({ratios}) is feasible within {tokens:,.0f} tokens: {many} general "
+            f"loss still rises within the {law.unit_tokens:,.0f} tokens seen ({seen}); run longer pilots "
+            "(plan.mixture.pilot_tokens), smaller ratios, or use `fixed` with more replay"
+        )
+    return (
+        f"critical-ratio: no tested share of new text ({ratios}) keeps general loss within epsilon {epsilon:g} of its "
+        f"start after {tokens:,.0f} tokens ({seen} after {law.unit_tokens:,.0f} tokens); run smaller ratios, raise "
+        "plan.mixture.epsilon, lower the learning rate, or use `fixed` with more replay"
+    )
+
+
+def told(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> list[str]:
+    """Why this ratio."""
+    pairs = zip(law.ratios, law.points[0], strict=True)
+    kinds = [f"{ratio:g} {_kind(point)}" for ratio, point in pairs]
+    top = law.ratios[-1]
+    why = {
+        "critical": f"the law over turning points gives {choice.critical:.3f} for {tokens:,.0f} tokens",
+        "turned": f"{choice.critical:g} and all smaller ratios have turned by {tokens:,.0f} tokens, the next one has "
+        "not; too few turning points for a law between them",
+        "tolerance": f"above it general loss would end more than {epsilon:g} nats per token over its start",
+        "tested": f"{top:g} is the largest ratio tested, and feasible; a larger one may be too",
+    }[choice.bound]
+    found = [
+        f"General loss by share of new text: {', '.join(kinds)}.",
+        f"Recommended share of new text {choice.ratio:.3f} (replay {1 - choice.ratio:.3f}): {why}.",
+    ]
+    if choice.ratio < law.ratios[0]:
+        found.append(f"That lies below the smallest ratio tested, {law.ratios[0]:g}: an extrapolation.")
+    if tokens > law.unit_tokens * 1.001:
+        found.append(
+            f"The pilots saw {law.unit_tokens:,.0f} tokens; losses at {tokens:,.0f} follow their curves "
+            f"{tokens / law.unit_tokens:.1f} times as far."
+        )
+    return found
+
+
+def _kind(point: float) -> str:
+    if point == 0:
+        return "falls from the start"
+    return f"turns after {point:,.0f} tokens" if np.isfinite(point) else "rises throughout"
+
+
+def in_range(law: CriticalLaw, choice: Choice, tokens: float) -> bool:
+    """Whether the recommendation rests on ratios and turning points that were seen."""
+    points = [point for point in law.points[0] if 0 < point < np.inf]
+    near = choice.bound != "critical" or (min(points) / 2 <= tokens <= 2 * max(points))
+    return bool(near and law.ratios[0] <= choice.ratio <= law.ratios[-1])
+
+
+def curves_of(
+    law: CriticalLaw,
+    drawn: CriticalLaw,
+    curves: Sequence[Curve],
+    unseen: Sequence[Curve],
+    choice: Choice,
+    tokens: float,
+) -> dict[str, Any]:
+    """Both laws over ratios with their points, both over tokens, and the critical points."""
+    ratio_X = np.linspace(law.ratios[0], law.ratios[-1], PLACES)
+    share, loss = "share of new text", "nats per token"
+    mark = {"label": "recommended", "x": choice.ratio}
+    panels = {}
+    for name, word in ((GENERAL, "general"), (DOMAIN, "domain")):
+        fitted = law.over_ratios(name, law.unit_tokens)
+        band = drawn.over_ratios(name, law.unit_tokens, near=fitted).at(ratio_X)
+        lines = [line(word, ratio_X, fitted.at(ratio_X)[0], band)]
+        if tokens > law.unit_tokens * 1.001:
+            lines.append(
+                line(f"{word}, after {tokens:,.0f} tokens", ratio_X, law.over_ratios(name, tokens).at(ratio_X)[0])
+            )
+        points = [dots(word, law.ratios, law.ends[name][0])]
+        if unseen:
+            ends = [float(curve.mean(name)[-1]) for curve in unseen]
+            points.append(dots(f"{word}, held out", [curve.ratio for curve in unseen], ends, held_out=True))
+        title = f"{word.capitalize()} loss after {law.unit_tokens:,.0f} tokens"
+        panels[f"{word}-ratio"] = panel(title, share, loss, lines, points, [mark])
+    place_X = np.linspace(curves[0].tokens[0] / law.unit_tokens, 1, PLACES)
+    for name, word in ((GENERAL, "general"), (DOMAIN, "domain")):
+        lines, points = [], []
+        for curve, powers in zip(curves, law.powers[name], strict=True):
+            label = f"{curve.ratio:g} new"
+            lines.append(line(label, place_X * law.unit_tokens, law.starts[name] + powers.at(place_X)[0]))
+            points.append(dots(label, curve.tokens, curve.mean(name)))
+        panels[f"{word}-tokens"] = panel(f"{word.capitalize()} loss over tokens", "loss tokens", loss, lines, points)
+    turned_R = (law.points[0] > 0) & np.isfinite(law.points[0])
+    critical = law.critical(0)
+    if turned_R.any():
+        token_X = np.geomspace(law.points[0][turned_R].min(), max(tokens, law.points[0][turned_R].max()), PLACES)
+        lines = (
+            [line("critical ratio", token_X, np.clip(critical.at(token_X / law.unit_tokens)[0], 0, 1))]
+            if critical
+            else []
+        )
+        points = [dots("critical ratio", law.points[0][turned_R], law.ratios[turned_R])]
+        budget = {"label": "budget", "x": tokens}
+        panels["critical"] = panel("Critical ratio over tokens", "loss tokens", share, lines, points, [budget])
+    return panels

@@ -1,7 +1,7 @@
 """Keep documents drawn so that, together, they read like the target."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,11 +19,13 @@ class Importance(Ranked):
 
     Rule:       log w(x) = sum over words and pairs of words b of x:  log p(b) - log q(b), with p and q the shares of
                 their buckets in the target and in the pool, each count raised by `smoothing`. Kept are the highest
-                log w + standard Gumbel noise: a draw without replacement in proportion to w.
+                log w + standard Gumbel noise: a draw without replacement in proportion to w. `length: equal` counts
+                a shorter text as if it went on alike up to `max_words` words: log w x (2 max_words - 1) / its number.
     Units:      nats; the score is log w with its noise
     Differs:    the public code normalises counts first and then adds 1e-8; we add `smoothing` to the counts (1, as we
                 recall the paper), so that what a small target lacks does not weigh endlessly. It cuts its corpora into
-                chunks of like length; we count a document's first `max_words` words. Words are those of
+                chunks of like length; we count a document's first `max_words` words and make shorter ones equal, as a
+                sum of mostly negative terms favours the short (`length: own` is the plain sum). Words are those of
                 `steps.core.ngrams`: runs of letters and digits, lower-cased, and single marks.
     Reduces to: `random` when the target is the pool (exact); `all` at keep_share = 1 (exact)
     """
@@ -38,6 +40,7 @@ class Importance(Ranked):
     num_buckets: int = Field(10_000, ge=1, le=2**24, description="buckets of words and pairs of words")
     smoothing: float = Field(1.0, gt=0, description="added to the count of every bucket, occurrences")
     max_words: int = Field(128, ge=1, description="first words of a text that count")
+    length: Literal["equal", "own"] = Field("equal", description="of texts below max_words: made equal, or as they are")
 
     def choose(self, pool: Pool, seed: int) -> Choice:
         """Documents drawn in proportion to their weights."""
@@ -58,7 +61,9 @@ class Importance(Ranked):
         parts = []
         for chunk in self._counted(texts):
             sums = np.concatenate([[0.0], ratio_B[chunk.buckets].cumsum()])
-            parts.append(sums[chunk.ends[1:]] - sums[chunk.ends[:-1]])
+            own = sums[chunk.ends[1:]] - sums[chunk.ends[:-1]]
+            scale = (2 * self.max_words - 1) / np.maximum(1, np.diff(chunk.ends)) if self.length == "equal" else 1.0
+            parts.append(own * scale)
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _log_shares(self, texts: Sequence[str]) -> np.ndarray:

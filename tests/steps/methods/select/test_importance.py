@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from steps.methods.select.random import Random
 from tests.builders import prose
 from tests.steps.methods.select.pools import EVEN, pool
 
+KINDS: tuple[Literal["own", "equal"], ...] = ("own", "equal")
+
 
 def test_the_log_weight_by_hand() -> None:
     """Target "a b": a, b and the pair ab once each. Pool "a b" and "c": a, b, ab, c once each. 1,000 buckets."""
-    found = Importance(keep_share=1, num_buckets=1000).log_weights(["a b", "c"], ["a b"])
+    found = Importance(keep_share=1, num_buckets=1000, length="own").log_weights(["a b", "c"], ["a b"])
     shared = math.log(2 / 1003) - math.log(2 / 1004)  # a, b and ab
     missing = math.log(1 / 1003) - math.log(2 / 1004)  # c
     assert found == pytest.approx([3 * shared, missing], abs=1e-12)
@@ -20,19 +23,26 @@ def test_the_log_weight_by_hand() -> None:
 
 def test_a_word_counts_as_often_as_it_stands_there() -> None:
     """Pool "a a" and "b": a twice, aa once, b once; target "a": a once."""
-    found = Importance(keep_share=1, num_buckets=1000).log_weights(["a a", "b"], ["a"])
+    found = Importance(keep_share=1, num_buckets=1000, length="own").log_weights(["a a", "b"], ["a"])
     a, aa, b = (math.log(t / 1001) - math.log(q / 1004) for t, q in ((2, 3), (1, 2), (1, 2)))
     assert found == pytest.approx([2 * a + aa, b], abs=1e-12)
 
 
 def test_only_the_first_words_count() -> None:
-    first = Importance(keep_share=1, max_words=2)
+    first = Importance(keep_share=1, max_words=2, length="own")
     assert first.log_weights(["a b c d", "x"], ["a b"]) == pytest.approx(first.log_weights(["a b", "x"], ["a b"]))
+
+
+def test_a_short_text_counts_as_if_it_went_on_alike() -> None:
+    """Of three words at most there are five words and pairs: "a b" has three of them."""
+    texts, target = ["a b", "a b a"], ["a b"]
+    own, equal = (Importance(keep_share=1, max_words=3, length=kind).log_weights(texts, target) for kind in KINDS)
+    assert equal == pytest.approx([own[0] * 5 / 3, own[1]], abs=1e-12)
 
 
 def test_of_one_draw_the_frequencies_follow_the_weights() -> None:
     texts = {"a b": 10, "a c": 10, "d e": 10}
-    one = Importance(keep_tokens=1, num_buckets=100)
+    one = Importance(keep_tokens=1, num_buckets=100, length="own")
     weights = np.exp(one.log_weights(list(texts), ["a b c"]))
     drawn: Counter[int] = Counter()
     for seed in range(2000):

@@ -5,6 +5,7 @@ import pytest
 from steps.core.artifacts import Buffer, HoldoutState
 from steps.core.shards import digest_of, write_json, write_lines
 from steps.core.state import (
+    Buffered,
     CountedDocument,
     HeldDocument,
     buffer_documents,
@@ -78,3 +79,23 @@ def test_replay_draws_from_the_buffer_without_stale_keys_and_from_replay_only_ta
     pool = replay_documents(workspace, chosen, build_buffer(workspace, ([], held)))
     texts = {task: {document.key: document.text for document in documents} for task, documents in pool.items()}
     assert texts == {"general": {"g": prose(2), "h": prose(3)}, "topics": {"b": "kept"}}
+
+
+def test_documents_of_older_segments_came_with_the_segment_that_added_them(workspace: Workspace) -> None:
+    buffer = build_buffer(workspace, ([], [counted("a", "one")]), (["a"], []), ([], [counted("b", "two")]))
+    found = read_buffer(workspace, buffer)
+    assert [(key, document.refresh, document.why) for key, document in found.documents.items()] == [("b", 3, "")]
+    assert (found.refresh, found.method, found.num_rows) == (3, "", 3)
+
+
+def test_a_buffer_before_the_first_refresh_holds_nothing(workspace: Workspace) -> None:
+    assert read_buffer(workspace, Buffer(digest="empty")) == Buffered()
+
+
+def test_a_document_is_held_for_the_newest_reason(workspace: Workspace) -> None:
+    buffer = build_buffer(workspace, ([], [counted("a", "one")]), ([], []))
+    folder = workspace.at(buffer.segments[1].path)
+    write_lines(folder / "changed.jsonl", [{"key": "a", "why": "task topics"}, {"key": "gone", "why": "task topics"}])
+    found = read_buffer(workspace, buffer)
+    assert {key: document.why for key, document in found.documents.items()} == {"a": "task topics"}
+    assert found.num_rows == 3

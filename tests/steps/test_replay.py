@@ -285,7 +285,7 @@ KEYS = st.sampled_from([f"k{number}" for number in range(12)])
 
 @pytest.mark.parametrize("knobs", METHODS, ids=NAMES)
 @given(refreshes=st.lists(st.tuples(st.frozensets(KEYS), st.frozensets(KEYS)), min_size=1, max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 def test_whatever_comes_and_goes_a_method_holds_only_what_it_may(
     knobs: dict[str, Any], refreshes: list[tuple[frozenset[str], frozenset[str]]]
 ) -> None:
@@ -315,7 +315,7 @@ def test_whatever_comes_and_goes_a_method_holds_only_what_it_may(
     ),
     share=st.sampled_from([0.0, 0.3, 0.6]),
 )
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_hold_out_is_ever_in_a_buffer(
     tmp_path_factory: pytest.TempPathFactory,
     knobs: dict[str, Any],

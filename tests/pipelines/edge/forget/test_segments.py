@@ -8,11 +8,16 @@ import numpy as np
 from pipelines.edge.forget.segments import FORGOTTEN, identities, remove_segments, renamed, rewrite_segments
 from pipelines.edge.forget.target import Target
 from pipelines.edge.forget.tombstones import hash_of
+from pipelines.edge.home import Home
+from pipelines.edge.lineage import adopt
 from steps.core.artifacts import Buffer, History, HoldoutState, Index, Model, Segment, TrainingState, Version
 from steps.core.index import IndexRow, OpenIndex, write_index
 from steps.core.manifest import Tombstone
 from steps.core.shards import digest_of, read_lines, write_json, write_lines
-from steps.core.state import digest_of_folder, digest_of_segments
+from steps.core.state import buffer_documents, digest_of_folder, digest_of_segments
+from steps.replay import MOST_SEGMENTS
+from tests.builders import build_workspace, empty
+from tests.steps.buffers import choose, fill, method_of
 
 TARGET = Target(keys=frozenset({"a"}), contents=frozenset({"c" * 64}), items=frozenset({"1"}))
 STONE = Tombstone(key=hash_of("a"), content="c" * 64, when="t", why="w", who="x")
@@ -105,3 +110,29 @@ def test_versions_list_the_new_segments_and_are_called_anew_down_the_line(tmp_pa
     assert found[first.digest] == expected.digest
     assert found[second.digest] not in {first.digest, second.digest, found[first.digest]}
     assert renamed(tmp_path, after[0], moved) == after[0]
+
+
+def test_a_buffer_that_was_written_anew_forgets_in_every_version_that_holds_the_document(tmp_path: Path) -> None:
+    workspace, home = build_workspace(tmp_path), Home(tmp_path)
+    method = method_of({"method": "balanced", "capacity": 100})
+    buffers = [empty(Buffer)]
+    for number in range(MOST_SEGMENTS + 3):
+        key = "a" if number == 1 else f"k{number}"
+        chosen = choose(workspace, {"law": {key: f"text {number}"}})
+        buffers.append(adopt(home, fill(workspace, method, chosen, buffers[-1], "replay")))
+    assert [len(buffer.segments) for buffer in buffers[-4:]] == [MOST_SEGMENTS, 1, 2, 3]
+    before = [buffer_documents(workspace, buffer) for buffer in buffers]
+    moved = rewrite_segments(tmp_path, TARGET, [STONE])
+    nowhere = Segment(digest="e" * 64, path="data/state/nowhere")
+    state = version((nowhere, nowhere, nowhere), "base")
+    versions = [state.model_copy(update={"buffer": buffer}) for buffer in buffers]
+    after = [renamed(tmp_path, each, moved).buffer for each in versions]
+    remove_segments(tmp_path, list(moved))
+    assert len(moved) == 2, "the segment in which it came, and the one that lists all"
+    for held, buffer in zip(before, after, strict=True):
+        found = buffer_documents(workspace, buffer)
+        assert found == {key: document for key, document in held.items() if key != "a"}
+        assert buffer.num_tokens == ({"law": sum(each.num_tokens for each in found.values())} if found else {})
+    assert not any(b'"a"' in path.read_bytes() for path in (tmp_path / "data/state").rglob("added.jsonl"))
+    following = fill(workspace, method, choose(workspace, {"law": {"z": "one more"}}), after[-1], "replay")
+    assert buffer_documents(workspace, following).keys() == {*before[-1].keys() - {"a"}, "z"}

@@ -16,7 +16,7 @@ from pipelines.edge.tracking import (
     page,
     shortened,
 )
-from steps.core.artifacts import Corpus, MixturePlan, TaskFacts
+from steps.core.artifacts import Chosen, Corpus, MixturePlan, TaskFacts
 
 CORPUS = Corpus(
     digest="d",
@@ -40,6 +40,20 @@ def test_counts_are_named_after_stage_and_task() -> None:
 def test_only_data_is_logged_as_a_data_set() -> None:
     assert artifact_path(CORPUS) == "data/ingest/wiki"
     assert artifact_path(MixturePlan(digest="d", tokens={}, replay_share=0.0)) is None
+
+
+def test_what_was_passed_over_is_counted() -> None:
+    wiki = TaskFacts(name="wiki")
+    chosen = Chosen(
+        digest="d",
+        path="data/select",
+        tasks=(wiki,),
+        num_documents={"wiki": 3},
+        num_tokens={"wiki": 70},
+        stale=(),
+        left={"wiki": 5},
+    )
+    assert counts("select", chosen) == {"select/tokens_wiki": 70.0, "select/chosen_wiki": 3.0, "select/left_wiki": 5.0}
 
 
 def test_a_plan_is_a_chart_too() -> None:

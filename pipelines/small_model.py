@@ -16,6 +16,7 @@ from pipelines.edge.connectors import write_source
 from steps.core.artifacts import Model, TrainingSet, TrainingState, Validation
 from steps.core.models import describe_model, load_tokenizer, publish, quiet, writing
 from steps.core.shards import digest_of, read_lines, write_json
+from steps.core.streams import pack, write_order, write_stream
 from steps.core.workspace import Workspace
 from steps.train import TrainConfig, train
 
@@ -137,19 +138,10 @@ def _write_parent(folder: Path, texts: Sequence[str]) -> None:
 
 def _write_blocks(workspace: Workspace, work: Path, texts: Sequence[str], num_steps: int) -> TrainingSet:
     """The text in a drawn order, packed; drawn anew where it is read again."""
-    import torch
-    from safetensors.torch import save_file
-
-    number = num_steps * BLOCKS_PER_STEP
+    number, num_losses = num_steps * BLOCKS_PER_STEP, BLOCK_TOKENS - 1
     stream = _stream(work / "parent", texts, number * BLOCK_TOKENS)
-    loss_mask = torch.ones((number, BLOCK_TOKENS), dtype=torch.uint8)
-    loss_mask[:, 0] = 0
-    tensors = {
-        "input_ids": stream.view(number, BLOCK_TOKENS),
-        "loss_mask": loss_mask,
-        "source": torch.zeros(number, dtype=torch.int32),
-    }
-    save_file(tensors, work / "blocks.safetensors")
+    write_stream(work, 0, pack(iter([stream.numpy()]), number * num_losses, BLOCK_TOKENS))
+    write_order(work, [(0, block, 0, num_losses) for block in range(number)], BLOCKS_PER_STEP)
     (work / "plan.json").write_text(json.dumps({"sources": ["general"]}), encoding="utf-8")
     tokens = {"general": number * (BLOCK_TOKENS - 1)}
     return TrainingSet(

@@ -1,173 +1,192 @@
-"""Mix: the blocks of tokens that training reads, in order."""
+"""Mix: one packed stream of tokens per source, and the order in which training draws their blocks."""
 
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import Field
-from safetensors.numpy import save
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Chosen, Frozen, MixturePlan, Model, TrainingSet
-from steps.core.shards import digest_of, digest_of_file, write_atomic, write_json, write_lines
+from steps.core.method import from_recipe
+from steps.core.shards import digest_of, digest_of_file, write_json, write_lines
 from steps.core.state import CountedDocument, read_counted, replay_documents
+from steps.core.streams import cut, digest_of_streams, pack, steps_of, write_order, write_stream
 from steps.core.tokenizer import end_token, load_tokenizer, tokens_of
 from steps.core.workspace import Workspace
+from steps.methods.order import Order
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 64  # documents that are tokenised at a time
-PADDING = -1  # the source of a block that only fills the last step
+AHEAD_TOKENS = 1 << 16  # that are tokenised at a time
 
 
 class MixConfig(Frozen):
-    """How tokens are packed."""
+    """How tokens are packed, and in which order."""
 
     block_tokens: int = Field(256, ge=2, description="length of a block, tokens; its first token carries no loss")
     blocks_per_step: int = Field(8, ge=1, description="blocks of one optimiser step, over all devices")
     separator: str | None = Field(
         None, description="token after every document, as the tokenizer spells it; none: its end of text"
     )
+    order: Annotated[SerializeAsAny[Order], BeforeValidator(from_recipe("order"))] = Field(
+        default_factory=lambda: from_recipe("order")({"method": "interleaved"}),
+        description="which document of a source comes next, and which source",
+    )
+    document_mask: bool = Field(
+        False,
+        description="documents in one block do not see each other, positions begin anew with each, and its first token "
+        "carries no loss",
+    )
 
 
 def mix(
     workspace: Workspace, config: MixConfig, chosen: Chosen, buffer: Buffer, model: Model, shares: MixturePlan
 ) -> TrainingSet:
-    """Pack every source into blocks and interleave the sources within every optimiser step.
+    """Pack every source into a stream of blocks, and interleave the sources within every optimiser step.
 
-    `blocks.safetensors`, for N blocks of T tokens: `input_ids` int32 [N, T]; `loss_mask` uint8 [N, T], 1 where the
-    token at that place is predicted with loss, place 0 never; `source` int32 [N], the place in `plan.json`'s sources,
-    -1 for blocks that only fill the last step. `used.jsonl` says which documents are in it, and how often.
+    The files are those of `steps/core/streams.py`. Stages of the plan come one after the other. Of a steered plan each
+    stream is as long as training could want it, and training draws. `used.jsonl` says which documents are in the
+    streams, and how often.
 
     Raises:
         ValueError: the tokenizer cannot be read or has no separator, or the plan names a source without text.
     """
+    assert not (shares.steered and shares.stages), "a steered plan has one stage"
     tokenizer = load_tokenizer(workspace, model)
     end = end_token(tokenizer, config.separator)
-    texts = _texts(workspace, chosen, buffer)
-    sources = sorted(shares.tokens)
-    blocks, masks, used = [], [], []
-    for done, source in enumerate(sources):
-        workspace.progress(done, len(sources), "sources")
-        if not sum(document.num_tokens for document in texts.get(source, [])):
-            raise ValueError(f"{source}: plan wants {shares.tokens[source]:,} tokens, found no text; plan again")
-        ids, mask, times = _pack(workspace, config, tokenizer, end, source, texts[source], shares.tokens[source])
-        blocks.append(ids)
-        masks.append(mask)
-        used += [{"source": source, "key": key, "content_hash": content, "times": n} for (key, content), n in times]
-    order = interleave([len(block) for block in blocks], config.blocks_per_step)
-    num_steps = -(-len(order) // config.blocks_per_step)
-    shape = (num_steps * config.blocks_per_step, config.block_tokens)
-    input_ids, loss_mask = np.full(shape, end, dtype=np.int32), np.zeros(shape, dtype=np.uint8)
-    source_N = np.full(shape[0], PADDING, dtype=np.int32)
-    taken = [0] * len(sources)
-    for place, which in enumerate(order):
-        input_ids[place], loss_mask[place] = blocks[which][taken[which]], masks[which][taken[which]]
-        source_N[place] = which
-        taken[which] += 1
-    achieved = {source: int(loss_mask[source_N == which].sum()) for which, source in enumerate(sources)}
-    path = workspace.path / "blocks.safetensors"
-    write_atomic(path, save({"input_ids": input_ids, "loss_mask": loss_mask, "source": source_N}))
-    facts = {"sources": sources, "planned": shares.tokens, "achieved": achieved, "order": order}
+    documents_of = _documents(workspace, chosen, buffer)
+    wanted = _wanted(shares)
+    sources, num_losses, used = sorted(wanted), {}, []
+    for number, source in enumerate(sources):
+        workspace.progress(number, len(sources), "sources")
+        times: dict[tuple[str, str], int] = {}
+        pieces = _pieces(workspace.seed, config, tokenizer, end, source, documents_of(source), wanted[source], times)
+        packed = pack(pieces, wanted[source], config.block_tokens, apart=config.document_mask)
+        write_stream(workspace.path, number, packed)
+        num_losses[source] = packed.num_losses
+        used += [{"source": source, "key": key, "content_hash": text, "times": n} for (key, text), n in times.items()]
+    if shares.steered:
+        achieved = dict(shares.tokens)
+        num_blocks = sum(len(cut(num_losses[source], 0, tokens)) for source, tokens in achieved.items() if tokens)
+        num_steps = -(-num_blocks // config.blocks_per_step)
+    else:
+        draws = _draws(workspace.seed, config, shares, sources, num_losses)
+        num_steps = -(-len(draws) // config.blocks_per_step)
+        write_order(workspace.path, draws, config.blocks_per_step)
+        achieved = {source: sum(d[3] - d[2] for d in draws if d[0] == n) for n, source in enumerate(sources)}
+    facts = {"sources": sources, "planned": shares.tokens, "achieved": achieved, "in_streams": wanted}
     write_json(workspace.path / "plan.json", facts)
     write_lines(workspace.path / "used.jsonl", used)
     replayed = sum(count for source, count in achieved.items() if source.startswith("replay/"))
     logger.info(
-        "%d steps of %d blocks of %d tokens; %.2f %% of the loss tokens are replayed, planned %.2f %%",
+        "%d steps of %d blocks of %d tokens; %.2f %% of the loss tokens are replayed, planned %.2f %%%s",
         num_steps,
         config.blocks_per_step,
         config.block_tokens,
         100 * replayed / sum(achieved.values()),
         100 * shares.replay_share,
+        "; training steers" if shares.steered else "",
     )
+    made = [digest_of_streams(workspace.path), digest_of_file(workspace.path / "used.jsonl")]
     return TrainingSet(
-        digest=digest_of([facts, digest_of_file(path), digest_of_file(workspace.path / "used.jsonl")]),
+        digest=digest_of([facts, shares.steered, made]),
         path=workspace.relative(workspace.path),
         num_steps=num_steps,
         blocks_per_step=config.blocks_per_step,
         block_tokens=config.block_tokens,
         planned=shares.tokens,
         achieved=achieved,
+        steered=shares.steered,
     )
 
 
-def interleave(counts: list[int], blocks_per_step: int) -> list[int]:
-    """The source of every block, so that each step is as near the shares of the whole as it can be.
-
-    A step's places go, one by one, to the source that is furthest behind its share of all steps so far: the largest
-    remainder, with what the steps before left over.
-    """
-    total = sum(counts)
-    taken = [0] * len(counts)
-    order: list[int] = []
-    for start in range(0, total, blocks_per_step):
-        size = min(blocks_per_step, total - start)
-        for _ in range(size):
-            behind = [count * (start + size) - done * total for count, done in zip(counts, taken, strict=True)]
-            which = max(
-                (source for source, count in enumerate(counts) if taken[source] < count),
-                key=lambda source: (behind[source], -source),
-            )
-            taken[which] += 1
-            order.append(which)
-    return order
+def _wanted(shares: MixturePlan) -> dict[str, int]:
+    """The loss tokens of each source's stream."""
+    if not shares.steered:
+        return {source: tokens for source, tokens in shares.tokens.items() if tokens}
+    budget = sum(shares.tokens.values())
+    return {source: min(tokens, budget) for source, tokens in shares.at_hand.items() if tokens}
 
 
-def _texts(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> dict[str, list[CountedDocument]]:
-    """The documents of every source."""
-    pool = replay_documents(workspace, chosen, buffer)
-    texts = {f"replay/{task}": documents for task, documents in pool.items()}
-    for task in chosen.tasks:
-        if task.role == "train":
-            texts[f"new/{task.name}"] = read_counted(workspace.at(chosen.path) / task.name)
-    return texts
+def _draws(
+    seed: int, config: MixConfig, shares: MixturePlan, sources: list[str], num_losses: dict[str, np.ndarray]
+) -> list[tuple[int, int, int, int]]:
+    """The draws of all stages, one after the other; a block on the border of two is drawn in both."""
+    draws: list[tuple[int, int, int, int]] = []
+    taken = dict.fromkeys(sources, 0)
+    for number, stage in enumerate(shares.stages or (shares.tokens,)):
+        parts = {}
+        for source in sources:
+            start, taken[source] = taken[source], taken[source] + stage.get(source, 0)
+            parts[source] = cut(num_losses[source], start, taken[source])
+        counts = {source: len(part) for source, part in parts.items()}
+        groups = steps_of(sum(counts.values()), config.blocks_per_step, len(draws))
+        waiting = {source: iter(part) for source, part in parts.items()}
+        order = config.order.sources(counts, groups, _own_seed(seed, f"stage {number}"))
+        draws += [(sources.index(source), *next(waiting[source])) for source in order]
+    return draws
 
 
-def _pack(
-    workspace: Workspace,
+def _documents(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> Callable[[str], list[CountedDocument]]:
+    """The documents of a source, read when they are asked for."""
+    new = {task.name for task in chosen.tasks if task.role == "train"}
+    pool = cache(lambda: replay_documents(workspace, chosen, buffer))
+
+    def documents(source: str) -> list[CountedDocument]:
+        kind, task = source.split("/", 1)
+        if kind == "replay":
+            return pool().get(task, [])
+        return read_counted(workspace.at(chosen.path) / task) if task in new else []
+
+    return documents
+
+
+def _pieces(
+    seed: int,
     config: MixConfig,
     tokenizer: "PreTrainedTokenizerBase",
     end: int,
     source: str,
     documents: list[CountedDocument],
     wanted: int,
-) -> tuple[np.ndarray, np.ndarray, list[tuple[tuple[str, str], int]]]:
-    """Blocks with exactly the wanted loss tokens, their mask, and how often each document was begun."""
-    per_block = config.block_tokens - 1
-    num_blocks = -(-wanted // per_block)
-    flat = np.empty(num_blocks * config.block_tokens, dtype=np.int32)
-    times: dict[tuple[str, str], int] = {}
-    filled = 0
-    for document, tokens in _stream(workspace.seed, tokenizer, source, documents):
-        piece = [*tokens, end][: len(flat) - filled]
-        flat[filled : filled + len(piece)] = piece
-        filled += len(piece)
-        name = (document.key, document.content_hash)
-        times[name] = times.get(name, 0) + 1
-        if filled == len(flat):
-            break
-    mask = np.ones((num_blocks, config.block_tokens), dtype=np.uint8)
-    mask[:, 0] = 0
-    mask[-1, 1 + wanted - (num_blocks - 1) * per_block :] = 0
-    return flat.reshape(mask.shape), mask, list(times.items())
+    times: dict[tuple[str, str], int],
+) -> Iterator[np.ndarray]:
+    """The documents of a source as tokens, each with its separator, without end; what is never asked for is not read.
+
+    `times` counts how often each was begun.
+
+    Raises:
+        ValueError: there is no text.
+    """
+    if not sum(document.num_tokens for document in documents):
+        raise ValueError(f"{source}: plan wants {wanted:,} tokens, found no text; plan again")
+    lengths_N = np.array([document.num_tokens + (not config.document_mask) for document in documents])
+    asked = (-(-wanted // (config.block_tokens - 1)) + config.document_mask) * config.block_tokens
+    cached: dict[int, np.ndarray] = {}
+    left = asked
+    for epoch in itertools.count():
+        order = config.order.documents(lengths_N, asked, epoch, _own_seed(seed, source)).tolist()
+        while order:
+            held = np.cumsum(lengths_N[order])
+            count = 1 + int(np.searchsorted(held, max(1, min(AHEAD_TOKENS, left))))
+            ahead, order = order[:count], order[count:]
+            texts = [documents[place].text for place in ahead if place not in cached]
+            tokens = tokens_of(tokenizer, texts)
+            for place in ahead:
+                if place not in cached:
+                    cached[place] = np.array([*next(tokens), end], dtype=np.int32)
+                name = (documents[place].key, documents[place].content_hash)
+                times[name] = times.get(name, 0) + 1
+                left -= int(lengths_N[place])
+                yield cached[place]
 
 
-def _stream(
-    seed: int, tokenizer: "PreTrainedTokenizerBase", source: str, documents: list[CountedDocument]
-) -> Iterator[tuple[CountedDocument, list[int]]]:
-    """The documents of a source with their tokens, without end; every epoch in an order of its own."""
-    own = int(hashlib.sha256(source.encode()).hexdigest()[:8], 16)
-    cache: dict[int, list[int]] = {}
-    epoch = 0
-    while True:
-        order = np.random.default_rng([seed, own, epoch]).permutation(len(documents)).tolist()
-        for start in range(0, len(order), AHEAD):
-            ahead = [place for place in order[start : start + AHEAD] if place not in cache]
-            cache.update(zip(ahead, tokens_of(tokenizer, [documents[place].text for place in ahead]), strict=True))
-            for place in order[start : start + AHEAD]:
-                yield documents[place], cache[place]
-        epoch += 1
+def _own_seed(seed: int, name: str) -> int:
+    return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:12], 16)

@@ -15,7 +15,7 @@ from steps.core.checkpoints import Checkpoints, History, restore_training, train
 from steps.core.method import from_recipe
 from steps.core.models import describe_model, load_model, save_model, token_losses
 from steps.core.shards import digest_of, write_lines
-from steps.core.training import Blocks, HeldOut, advice_on_memory, reproducible, told_to_stop
+from steps.core.training import Blocks, HeldOut, accelerator_on, advice_on_memory, reproducible, told_to_stop
 from steps.core.workspace import Workspace
 from steps.methods.params import Params
 from steps.methods.schedule import Schedule
@@ -66,7 +66,7 @@ def train(
     training_set: TrainingSet,
     validation: Validation,
 ) -> Trained:
-    """Train the parent on the blocks of the training set, in their order.
+    """Train the parent on the blocks of the training set, in their order; a steered one decides it on the way.
 
     Raises:
         ValueError: the training set does not fit the model, or the loss is no longer a number.
@@ -77,7 +77,8 @@ def train(
 
     parent = workspace.at(model.path)
     precision = resolve_precision(config.precision, workspace.device)
-    blocks = Blocks(workspace.at(training_set.path), training_set)
+    mixture = from_recipe("mixture")(training_set.steered) if training_set.steered else None
+    blocks = Blocks(workspace.at(training_set.path), training_set, mixture)
     facts = [config.model_dump(mode="json"), precision, workspace.seed, workspace.code]
     inputs = [model.digest, state.digest, training_set.digest, validation.digest]
     checkpoints = Checkpoints(workspace.path / "checkpoints", digest_of([facts, inputs]))
@@ -86,9 +87,9 @@ def train(
         workspace.report(step, {name: value for name, value in row.items() if name != "step"})
 
     with reproducible(workspace.seed), advice_on_memory(MEMORY_ADVICE), told_to_stop() as stop:
-        accelerator = _accelerator(workspace.device, precision)
+        accelerator = accelerator_on(workspace.device, precision)
         network = config.params.attach(load_model(parent), workspace.seed)  # in eval mode for good: no dropout
-        blocks.check(network.get_input_embeddings().num_embeddings)
+        blocks.check(network)
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, config.learning_rate, config.betas, weight_decay=config.weight_decay)
         network = accelerator.prepare_model(network)
@@ -96,24 +97,27 @@ def train(
         if found := checkpoints.latest():
             done = found.step
             restore_training(network, optimizer, found.tensors)
+            blocks.restore(found.decisions)
             logger.info("goes on after step %d of %d", done, training_set.num_steps)
         held_out = HeldOut(
             workspace.at(validation.path), validation, parent, config.validation_items, config.validation_tokens
         )
         if not done:
-            _tell(workspace, history, 0, held_out.losses(network))
+            losses = held_out.losses(network)
+            _tell(workspace, history, 0, losses | blocks.look(0, losses))
         for step in range(done + 1, training_set.num_steps + 1):
             started = time.monotonic()
             rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate)
             metrics = _update(accelerator, network, optimizer, config, blocks, step, rate)
             seconds = time.monotonic() - started
             last = step == training_set.num_steps
-            if last or (config.validate_steps and step % config.validate_steps == 0):
-                metrics |= held_out.losses(network)
+            if last or blocks.decides(step) or (config.validate_steps and step % config.validate_steps == 0):
+                losses = held_out.losses(network)
+                metrics |= losses | blocks.look(step, losses)
             _tell(workspace, history, step, metrics, blocks.num_losses(step) / seconds)
             workspace.progress(step, training_set.num_steps, "steps")
             if stop.is_set() or (not last and step % config.checkpoint_steps == 0):
-                checkpoints.save(step, training_tensors(network, optimizer))
+                checkpoints.save(step, training_tensors(network, optimizer), blocks.decisions())
             if stop.is_set():
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
         made = _finish(workspace, config, accelerator.unwrap_model(network), parent)
@@ -124,6 +128,7 @@ def train(
         model=made,
         state=state,
         num_steps=training_set.num_steps,
+        achieved=blocks.achieved(),
         history=workspace.relative(workspace.path / "history.jsonl"),
     )
 
@@ -135,14 +140,14 @@ def _update(
     num_losses = blocks.num_losses(step)
     summed: dict[str, float] = {}
     counted: dict[str, int] = {}
-    for input_ids_BT, loss_mask_BT, sources_B in blocks.micro_batches(step, config.micro_batch_blocks):
-        mask_BT = loss_mask_BT.to(accelerator.device)
-        loss_B = token_losses(network, input_ids_BT.to(accelerator.device), mask_BT).sum(dim=1)
+    for batch in blocks.micro_batches(step, config.micro_batch_blocks):
+        loss_B = token_losses(network, *batch.tensors(accelerator.device)).sum(dim=1)
         loss = loss_B.sum() / num_losses
         if not math.isfinite(loss.item()):
             _diverged(f"the loss is {loss.item()}", step, config, rate)
         accelerator.backward(loss)
-        for source, nats, count in zip(sources_B, loss_B.tolist(), loss_mask_BT.sum(dim=1).tolist(), strict=True):
+        counts = batch.loss_mask.sum(dim=1).tolist()
+        for source, nats, count in zip(batch.sources, loss_B.tolist(), counts, strict=True):
             summed[source] = summed.get(source, 0.0) + nats
             counted[source] = counted.get(source, 0) + count
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -168,15 +173,6 @@ def _diverged(what: str, step: int, config: TrainConfig, rate: float) -> NoRetur
         f"train: at step {step} {what} (learning rate {rate:.3g}); lower train.learning_rate "
         f"({config.learning_rate:g}) or train.clip_norm ({config.clip_norm}), or use precision float32"
     )
-
-
-def _accelerator(device: str, precision: str) -> Any:
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
-
-    AcceleratorState._shared_state.clear()  # shared by a process: an earlier run would choose device and precision
-    PartialState._shared_state.clear()
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
 def _tell(workspace: Workspace, history: History, step: int, metrics: Mapping[str, float], pace: float = 0.0) -> None:

@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
 from pipelines.edge.base_models import build_tiny
 from steps.core.artifacts import Model, TrainingSet, TrainingState, Validation
 from steps.core.models import describe_model
 from steps.core.shards import write_json, write_lines
+from steps.core.streams import pack, write_order, write_stream
 from steps.core.workspace import Workspace
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again, until the dog gets up and walks away. "
@@ -57,12 +57,13 @@ def training_set(workspace: Workspace, num_steps: int = 8, per_step: int = 2, bl
     text = (TEXT * (1 + number * block_tokens // len(TEXT)))[: number * block_tokens]
     letters = sorted(ByteLevel.alphabet())  # the tiny model's tokens, after four special ones
     tokens = [4 + letters.index(letter) for letter in text.replace(" ", "Ġ")]
-    input_ids = torch.tensor(tokens, dtype=torch.int32).view(number, block_tokens)
-    loss_mask = torch.ones((number, block_tokens), dtype=torch.uint8)
-    loss_mask[:, 0] = 0
-    loss_mask[-1, block_tokens // 2 :] = 0
-    source = torch.arange(number, dtype=torch.int32) % 2
-    save_file({"input_ids": input_ids, "loss_mask": loss_mask, "source": source}, path / "blocks.safetensors")
+    of_both = np.array(tokens, dtype=np.int32).reshape(-1, 2, block_tokens)
+    losses = block_tokens - 1
+    for source in range(2):
+        write_stream(path, source, pack(iter(of_both[:, source]), number // 2 * losses, block_tokens))
+    draws = [(place % 2, place // 2, 0, losses) for place in range(number)]
+    draws[-1] = (1, number // 2 - 1, 0, block_tokens // 2 - 1)
+    write_order(path, draws, per_step)
     write_json(path / "plan.json", {"sources": ["new/alpha", "replay/general"]})
     half = number // 2 * (block_tokens - 1)
     counts = {"new/alpha": half, "replay/general": half - block_tokens // 2}

@@ -284,7 +284,7 @@ def _outcome(
         run_id=do.tracker.run_id,
         seconds=round(time.monotonic() - do.started, 1),
         device_seconds=round(do.device_seconds, 1),
-        tokens=sum(do.made["mix"].achieved.values()),
+        tokens=sum(do.made["train"].achieved.values()),
         trained=verdict.row.trained,
         transfer=verdict.transfer,
     )
@@ -292,13 +292,14 @@ def _outcome(
 
 def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report) -> list[TaskRow]:
     """The table's lines, tasks in the order of `tasks.yaml`."""
-    kept, mixed, aside = do.made["clean"], do.made["mix"], held_tasks(do.made)
+    kept, planned, aside = do.made["clean"], do.made["mix"].planned, held_tasks(do.made)
+    achieved = do.made["train"].achieved
     changes = {c.task: c for c in verdict.comparisons if c.against == "champion" and c.kind == "non-inferiority"}
     rows = []
     for task, facts in do.tasks.items():
         corpus: Corpus | None = do.made.get(f"ingest/{task}")
         before, after, change = baseline.anchor.get(task), report.anchor.get(task), changes.get(task)
-        sources = [source for source in mixed.achieved if source.split("/", 1)[1] == task]
+        sources = [source for source in {**planned, **achieved} if source.split("/", 1)[1] == task]
         rows.append(
             TaskRow(
                 task=task,
@@ -309,10 +310,10 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
                 low=change.low_nats if change else None,
                 high=change.high_nats if change else None,
                 num_items=after.num_items if after else 0,
-                planned_tokens=sum(mixed.planned.get(source, 0) for source in sources),
-                achieved_tokens=sum(mixed.achieved[source] for source in sources),
-                planned_replay=mixed.planned.get(f"replay/{task}", 0),
-                achieved_replay=mixed.achieved.get(f"replay/{task}", 0),
+                planned_tokens=sum(planned.get(source, 0) for source in sources),
+                achieved_tokens=sum(achieved.get(source, 0) for source in sources),
+                planned_replay=planned.get(f"replay/{task}", 0),
+                achieved_replay=achieved.get(f"replay/{task}", 0),
                 landed=corpus.num_landed if corpus else 0,
                 kept=kept.kept.get(task, 0),
                 held_out=kept.holdout.held_out.get(task, 0),

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from steps.core.artifacts import Artifact
+from steps.core.artifacts import Artifact, TrainingSet
 from steps.core.method import Method, method_names
 from steps.core.shards import digest_of
 
@@ -88,6 +88,12 @@ def methods_in(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [m for part in value for m in methods_in(part)]
     return []
+
+
+def methods_steering(artifacts: Iterable[Any]) -> list[str]:
+    """The modules of the mixtures that are asked while training runs."""
+    steered = [artifact.steered for artifact in artifacts if isinstance(artifact, TrainingSet) and artifact.steered]
+    return [f"steps.methods.mixture.{each['method'].replace('-', '_')}" for each in steered]
 
 
 def code_digest(modules: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
-from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of
+from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of, methods_steering
 from pipelines.edge.holding import digest_of_landed, held_tasks, hold, released, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
@@ -212,7 +212,7 @@ class Session:
         if self._only and self._reached and stage != self._only:
             raise Stopped
         folder = self._path(stage, *self._inside(stage, artifacts))
-        modules = [step.__module__, *methods_in(section), *methods_of(stage)]
+        modules = [step.__module__, *methods_in(section), *methods_of(stage), *methods_steering(artifacts)]
         code = code_digest(modules)
         identity = [stage, self.recipe.seed, section.model_dump(mode="json"), digests_in(artifacts), code]
         fingerprint = digest_of(identity)

@@ -171,7 +171,7 @@ class MixturePlan(Artifact):
 
 
 class TrainingSet(Artifact):
-    """Packed blocks in training order: `<path>/blocks.safetensors`."""
+    """Packed streams, one per source, and the draws of their blocks: see `steps/core/streams.py`."""
 
     path: str
     num_steps: int

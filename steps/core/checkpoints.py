@@ -8,13 +8,13 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steps.core.models import writing
-from steps.core.shards import canonical_json, digest_of_file, read_lines, write_json, write_lines
+from steps.core.shards import canonical_json, digest_of, digest_of_file, read_lines, write_json, write_lines
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,7 @@ class Checkpoint:
 
     step: int
     tensors: dict[str, "torch.Tensor"]
+    decisions: list[dict[str, Any]]
 
 
 class Checkpoints:
@@ -48,8 +49,12 @@ class Checkpoints:
         for partial in folder.glob(".*"):  # a process died while it wrote
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
-    def save(self, step: int, tensors: Mapping[str, "torch.Tensor"]) -> None:
+    def save(
+        self, step: int, tensors: Mapping[str, "torch.Tensor"], decisions: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Write the state after a step; on return it is on disk and only the last `keep` are left.
+
+        `decisions`: what was decided on the way, as JSON values.
 
         Raises:
             OSError: the disk is full; the checkpoints that were there are untouched.
@@ -63,7 +68,13 @@ class Checkpoints:
                 on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 save_file(on_cpu, partial / TENSORS)
                 _sync(partial / TENSORS)
-                facts = {"step": step, "identity": self.identity, "sha256": digest_of_file(partial / TENSORS)}
+                facts = {
+                    "step": step,
+                    "identity": self.identity,
+                    "sha256": digest_of_file(partial / TENSORS),
+                    "decisions": list(decisions),
+                    "decisions_sha256": digest_of(list(decisions)),
+                }
                 write_json(partial / FACTS, facts)
                 shutil.rmtree(target, ignore_errors=True)  # a damaged one, made anew
                 partial.replace(target)
@@ -104,7 +115,9 @@ class Checkpoints:
         found = digest_of_file(path / TENSORS)
         if found != facts["sha256"]:
             raise ValueError(f"wanted {TENSORS} with SHA-256 {facts['sha256'][:12]}, found {found[:12]}")
-        return Checkpoint(step=int(facts["step"]), tensors=load_file(path / TENSORS))
+        if digest_of(facts["decisions"]) != facts["decisions_sha256"]:
+            raise ValueError(f"the decisions in {FACTS} were changed")
+        return Checkpoint(int(facts["step"]), load_file(path / TENSORS), facts["decisions"])
 
 
 class History:

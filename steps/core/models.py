@@ -274,16 +274,23 @@ def publish(partial: Path, folder: Path) -> None:
     partial.replace(folder)
 
 
-def token_losses(network: Any, input_ids_BT: "torch.Tensor", loss_mask_BT: "torch.Tensor") -> "torch.Tensor":
+def token_losses(
+    network: Any,
+    input_ids_BT: "torch.Tensor",
+    loss_mask_BT: "torch.Tensor",
+    position_ids_BT: "torch.Tensor | None" = None,
+) -> "torch.Tensor":
     """Loss of every target token in nats, `[B, P]`: B rows, P positions at which any row has a target; 0 elsewhere.
 
     Logits are computed at those positions only. The mask is 1 where the token at that position is a target. Rows that
-    are shorter are padded on the right, where a causal model does not look; their mask is 0 there.
+    are shorter are padded on the right, where a causal model does not look; their mask is 0 there. Positions that begin
+    anew within a row are the borders of documents that do not see each other.
     """
     import torch
 
     at_P = loss_mask_BT[:, 1:].any(dim=0).nonzero().flatten()  # position p predicts the token at p + 1
-    logits_BPV = network(input_ids=input_ids_BT, use_cache=False, logits_to_keep=at_P).logits.float()
+    positions = {} if position_ids_BT is None else {"position_ids": position_ids_BT}
+    logits_BPV = network(input_ids=input_ids_BT, **positions, use_cache=False, logits_to_keep=at_P).logits.float()
     wanted_BP = input_ids_BT[:, at_P + 1]
     loss_BP = torch.nn.functional.cross_entropy(logits_BPV.flatten(0, 1), wanted_BP.flatten(), reduction="none")
     return torch.where(loss_mask_BT[:, at_P + 1].bool(), loss_BP.view(wanted_BP.shape), 0.0)

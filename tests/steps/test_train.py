@@ -3,6 +3,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -68,10 +69,12 @@ def test_training_lowers_the_loss_on_text_that_repeats(tmp_path: Path, params: d
 def test_the_reported_loss_is_the_mean_over_the_tokens_of_the_step(tmp_path: Path) -> None:
     workspace = tiny_workspace(tmp_path)
     trained = run(workspace, config(), num_steps=1)
-    blocks = load_file(tmp_path / "data/mix/blocks.safetensors")
+    tokens = [load_file(tmp_path / f"data/mix/streams/{number}.safetensors")["input_ids"] for number in (0, 1)]
+    loss_mask = torch.ones((2, 32), dtype=torch.bool)
+    loss_mask[1, 16:] = False
     network = load_model(tmp_path / "parent")
     with torch.no_grad():
-        loss_BP = token_losses(network, blocks["input_ids"].long(), blocks["loss_mask"])
+        loss_BP = token_losses(network, torch.cat(tokens).long(), loss_mask)
     row = rows_of(workspace.at(trained.history))[1]
     assert row["train/loss_nats_per_token"] == pytest.approx(float(loss_BP.sum()) / (31 + 15), rel=1e-6)
     assert row["train/loss_new/alpha"] == pytest.approx(float(loss_BP[0].sum()) / 31, rel=1e-6)
@@ -223,9 +226,9 @@ def test_out_of_memory_comes_with_advice(tmp_path: Path) -> None:
 def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     workspace = tiny_workspace(tmp_path)
     blocks = training_set(workspace)
-    path = tmp_path / "data/mix/blocks.safetensors"
+    path = tmp_path / "data/mix/streams/1.safetensors"
     tensors = load_file(path)
-    tensors["input_ids"][3, 3] = 49_000
+    tensors["input_ids"][1, 3] = 49_000
     save_file(tensors, path)
     with pytest.raises(ValueError, match=r"wanted tokens below 260, .* found .* 49,000; mix with this model"):
         train(workspace, config(), parent_model(workspace), STATE, blocks, validation_items(workspace))
@@ -234,10 +237,10 @@ def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
 def test_a_step_without_a_token_to_learn_is_refused(tmp_path: Path) -> None:
     workspace = tiny_workspace(tmp_path)
     blocks = training_set(workspace)
-    path = tmp_path / "data/mix/blocks.safetensors"
-    tensors = load_file(path)
-    tensors["loss_mask"][4:6] = 0
-    save_file(tensors, path)
+    path = tmp_path / "data/mix/order.npy"
+    draws_D4 = np.load(path)
+    draws_D4[4:6, 3] = 0
+    np.save(path, draws_D4)
     with pytest.raises(ValueError, match="step 3 has no token that carries loss"):
         train(workspace, config(), parent_model(workspace), STATE, blocks, validation_items(workspace))
 
@@ -245,7 +248,7 @@ def test_a_step_without_a_token_to_learn_is_refused(tmp_path: Path) -> None:
 def test_blocks_that_are_not_what_the_artifact_says_are_refused(tmp_path: Path) -> None:
     workspace = tiny_workspace(tmp_path)
     blocks = training_set(workspace).model_copy(update={"num_steps": 9})
-    with pytest.raises(ValueError, match=r"wanted \(18, 32\) blocks and tokens, found \(16, 32\)"):
+    with pytest.raises(ValueError, match="wanted 18 draws of blocks, found 16; mix again"):
         train(workspace, config(), parent_model(workspace), STATE, blocks, validation_items(workspace))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.edge import fingerprints
-from pipelines.edge.fingerprints import code_digest, digests_in
-from steps.core.artifacts import Segment
+from pipelines.edge.fingerprints import code_digest, digests_in, methods_steering
+from steps.core.artifacts import Segment, TrainingSet
 
 SOURCE = '''
 """A stage."""
@@ -80,3 +80,11 @@ def test_only_the_digest_of_an_artifact_counts_never_its_path() -> None:
 def test_a_step_takes_nothing_but_artifacts() -> None:
     with pytest.raises(TypeError, match="a step takes artifacts, found int"):
         digests_in([3])
+
+
+def test_the_mixture_that_steers_training_decides_its_fingerprint_too() -> None:
+    facts = {"path": "data/mix", "num_steps": 1, "blocks_per_step": 1, "block_tokens": 8, "planned": {}, "achieved": {}}
+    fixed = TrainingSet.model_validate({"digest": "set", **facts})
+    steered = fixed.model_copy(update={"steered": {"method": "skill-graph", "update_steps": 5}})
+    assert methods_steering([Segment(digest="a", path="b"), fixed]) == []
+    assert methods_steering([steered]) == ["steps.methods.mixture.skill_graph"]

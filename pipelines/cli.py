@@ -2,12 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands import deleting, line, making, serving
+from pipelines.commands import deleting, line, making, planning, serving
 from pipelines.commands.common import BROKE, err, state
 
 app = typer.Typer(
@@ -18,9 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-PANELS = {
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (making.init, making.land, making.validate, making.methods, making.schema, making.doctor),
-    "Refresh": (line.refresh, line.status, line.promote, line.rollback, line.reproduce),
+    "Refresh": (line.refresh, planning.pilot, line.status, line.promote, line.rollback, line.reproduce),
     "Batches": (line.hold, line.release, line.discard, deleting.forget),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
     "Keep": (serving.backup, serving.restore),

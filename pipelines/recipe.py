@@ -1,17 +1,19 @@
 """The recipe: one typed object that is a complete run."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from steps.clean import CleanConfig
+from steps.core.method import from_recipe
 from steps.core.shards import digest_of
 from steps.evaluate import EvaluateConfig
 from steps.gate import GateConfig
 from steps.ingest import IngestConfig
 from steps.merge import MergeConfig
+from steps.methods.schedule import Schedule
 from steps.mix import MixConfig
 from steps.plan import PlanConfig
 from steps.replay import ReplayConfig
@@ -21,6 +23,27 @@ from steps.train import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 ModelType = TypeVar("ModelType", bound=BaseModel)
+
+
+def _schedule(value: Any) -> Any:
+    return None if value is None else from_recipe("schedule")(value)
+
+
+class PilotConfig(BaseModel):
+    """The section `pilot`: how `perennial pilot` trains and measures its short runs. No part of what a refresh is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    validations: int = Field(10, ge=1, description="validations of each pilot after its start, evenly over its steps")
+    validation_items: int | None = Field(
+        None,
+        gt=0,
+        description="items per task at each; none: those of train, so that predicted and actual losses compare",
+    )
+    validation_tokens: int | None = Field(None, gt=1, description="tokens read of each item; none: those of train")
+    schedule: Annotated[SerializeAsAny[Schedule] | None, BeforeValidator(_schedule)] = Field(
+        None, description="learning rate from step to step; none: that of train, at the length of a pilot"
+    )
 
 
 class Recipe(BaseModel):
@@ -44,10 +67,11 @@ class Recipe(BaseModel):
     evaluate: EvaluateConfig
     gate: GateConfig
     replay: ReplayConfig
+    pilot: PilotConfig = PilotConfig()
 
     def fingerprint(self) -> str:
-        """The identity of the recipe: everything in it but its name."""
-        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+        """The identity of a refresh by the recipe: everything in it but its name and how pilots are run."""
+        return digest_of(self.model_dump(mode="json", exclude={"name", "pilot"}))
 
     def dump(self) -> dict[str, Any]:
         """The recipe as plain values, every default written out."""

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.edge import clean_report, data_docs, plots
+from pipelines.edge import clean_report, data_docs, pilot_plots, plots
 from pipelines.edge.lineage import write_used
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import post_report, run_page
@@ -46,9 +46,14 @@ def log_refresh(
             "training_loss": plots.losses(history),
             "holdout_change": plots.holdout_change(verdict),
             "matrix": plots.matrix(rows),
-            "mixture": plots.mixture(made["mix"].planned, made["mix"].achieved),
+            "mixture": plots.mixture(made["mix"].planned, trained.achieved),
         }
     )
+    if found := pilot_plots.predictions(made["plan"].predicted, history):
+        for name in ("predicted", "actual"):
+            tracker.metrics({f"plan/{name}_{task}": losses[name] for task, losses in found.items()})
+        tracker.table("plan.json", found)
+        tracker.figures({"predicted_and_actual": pilot_plots.predicted_and_actual(found)})
     tracker.table("verdict.json", verdict.model_dump(mode="json"))
     tracker.table("outcome.json", outcome.model_dump(mode="json"))
     records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from pipelines.edge.outcome import Outcome
 from pipelines.edge.passwords import hide_passwords
 
 DoType = TypeVar("DoType", bound="Runs")
+Ended = TypeVar("Ended", bound="Ends")
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 FEW = 2  # times that a call in a flow run is sent again (2 + 4 s): `set_final_state` has more patience
@@ -59,6 +59,20 @@ class Runs(Protocol):
         ...
 
 
+class Ends(Protocol):
+    """How a score ended."""
+
+    @property
+    def kind(self) -> str:
+        """One word: the name of the flow run's final state."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in sentences."""
+        ...
+
+
 def prepare_environment(root: Path) -> None:
     """Set what the libraries read from the environment; call before they are imported."""
     hide_passwords()
@@ -90,14 +104,14 @@ def end_orphans() -> int:
     return ended
 
 
-def flow(name: str) -> Callable[[Callable[[DoType], Outcome]], Callable[[DoType], Outcome]]:
-    """Make a score run as a Prefect flow whose final state is named after the verdict.
+def flow(name: str) -> Callable[[Callable[[DoType], Ended]], Callable[[DoType], Ended]]:
+    """Make a score run as a Prefect flow whose final state is named after its outcome.
 
     Inside a flow run that is under way (a deployment's) it runs in that one, whose flow sets the final state.
     """
 
-    def decorate(score: Callable[[DoType], Outcome]) -> Callable[[DoType], Outcome]:
-        def run(do: DoType) -> Outcome:
+    def decorate(score: Callable[[DoType], Ended]) -> Callable[[DoType], Ended]:
+        def run(do: DoType) -> Ended:
             return _as_flow(name, score, do) if do.prefect and present_run() is None else score(do)
 
         run.__doc__ = score.__doc__
@@ -114,7 +128,7 @@ def present_run() -> Any:
     return context.flow_run.id if context and context.flow_run else None
 
 
-def final_state(outcome: Outcome) -> Any:
+def final_state(outcome: Ends) -> Any:
     """The state that a flow ends in: completed, whatever the verdict, and named after it."""
     from prefect.states import Completed
 
@@ -147,7 +161,7 @@ class _Once(Generic[Result]):
         return self.results[0]
 
 
-def _as_flow(name: str, score: Callable[[DoType], Outcome], do: DoType) -> Outcome:
+def _as_flow(name: str, score: Callable[[DoType], Ended], do: DoType) -> Ended:
     from prefect import flow as prefect_flow
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
     from prefect.states import Failed

@@ -60,7 +60,7 @@ class Tracker:
         self.title, self.attempt = title, attempt
         self.client: Any = mlflow.MlflowClient()
         self._known = set(run.data.params)
-        self._waiting: list[Any] = []
+        self._waiting: dict[str, list[Any]] = {}  # metrics by run
         self._flushed = time.monotonic()
         self._user = run.data.tags.get("mlflow.user", "")
         self._children: dict[str, str] = {}  # by stage, their ids
@@ -91,17 +91,19 @@ class Tracker:
         if flat:
             mlflow.log_params(flat)
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics at a step; sent in batches."""
-        self._waiting += points(values, step)
+    def metrics(self, values: Mapping[str, float], step: int = 0, key: str | None = None) -> None:
+        """Log metrics at a step, of this run or of the child of that key; sent in batches."""
+        run = self.run_id if key is None else self._children[key]
+        self._waiting.setdefault(run, []).extend(points(values, step))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Send the metrics that wait."""
-        while self._waiting:
-            self.client.log_batch(self.run_id, metrics=self._waiting[:900])
-            self._waiting = self._waiting[900:]
+        for run in list(self._waiting):
+            waiting = self._waiting.pop(run)
+            for start in range(0, len(waiting), 900):
+                self.client.log_batch(run, metrics=waiting[start : start + 900])
         self._flushed = time.monotonic()
 
     def begin(self, key: str, title: str, section: Mapping[str, Any]) -> None:
@@ -140,7 +142,7 @@ class Tracker:
             found |= scores(artifact) | ({} if seconds is None else {"seconds": round(seconds, 3)})
             tags = [RunTag(name, value) for name, value in facts.items()]
             self.client.log_batch(self._children[key], metrics=points(found), tags=tags)
-            self._close("FINISHED")
+            self.end_child("FINISHED")
 
     def finished(self, key: str) -> bool:
         """Whether an earlier process of this attempt made this stage and ended its child run."""
@@ -177,7 +179,7 @@ class Tracker:
         """End the run and the child that is open: FINISHED, FAILED or KILLED."""
         import mlflow
 
-        self._close(status)
+        self.end_child(status)
         self.flush()
         if mlflow.active_run() is None:
             return
@@ -185,7 +187,8 @@ class Tracker:
             mlflow.set_tags(dict(tags))
         mlflow.end_run(status)
 
-    def _close(self, status: str) -> None:
+    def end_child(self, status: str) -> None:
+        """End the child that is open, if one is."""
         key, self._open = self._open, None
         if key is not None:
             self.client.set_terminated(self._children[key], status)
@@ -265,6 +268,7 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found |= {f"achieved_{_source(source)}": n for source, n in artifact.achieved.items()}
         case Trained():
             found = {"steps": artifact.num_steps}
+            found |= {f"achieved_{_source(source)}": n for source, n in artifact.achieved.items()}
         case Buffer():
             found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
         case Report():

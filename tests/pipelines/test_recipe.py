@@ -61,3 +61,12 @@ def test_an_unknown_method_in_a_recipe_is_answered_with_those_that_exist(tmp_pat
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"replay.buffer: .*no method 'resevoir'; there are: .*reservoir"):
         load_recipe(tmp_path / "mine.yaml")
+
+
+def test_how_pilots_are_run_does_not_change_what_a_refresh_is() -> None:
+    content = load_recipe(RECIPES / "tiny.yaml").dump()
+    changed = {**content, "pilot": {"validations": 3, "validation_items": 5, "schedule": {"method": "constant"}}}
+    recipe = Recipe.model_validate(changed)
+    assert recipe.fingerprint() == Recipe.model_validate(content).fingerprint()
+    assert recipe.pilot.schedule is not None
+    assert Recipe.model_validate(recipe.dump()) == recipe

@@ -44,7 +44,7 @@ def _stage_folders(root: Path) -> list[Path]:
     found = []
     for stage in sorted(path for path in data.iterdir() if path.is_dir() and path not in kept):
         parts = [path for path in sorted(stage.iterdir()) if path.is_dir()]
-        split = stage.name in {"ingest", *KEEPS} and not (stage / "record.json").exists()
+        split = stage.name in {"ingest", "pilots", *KEEPS} and not (stage / "record.json").exists()
         found += parts if split else [stage]
     return found
 

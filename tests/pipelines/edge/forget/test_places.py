@@ -88,3 +88,11 @@ def test_a_database_loses_it_also_where_it_was_deleted_before(home: Home) -> Non
         assert database.execute("SELECT data, description FROM artifact").fetchall() == [
             (json.dumps({"a": REMOVED, "b": 1}), f"# x\n{REMOVED}\ny")
         ]
+
+
+def test_a_pilot_that_was_cut_off_goes_alone_and_what_was_learned_stays(home: Home) -> None:
+    cut_off = stage(home, "pilots/0123456789abcdef/mix", used=[{"key": "page/1"}])
+    done = stage(home, "pilots/fedcba9876543210", history=[{"step": 0}])
+    plan = stage(home, "pilots/mine-abc", rows=[{"told": 1}])
+    assert clear_stages(home, TARGET) == ["pilots/0123456789abcdef"]
+    assert [path.exists() for path in (cut_off, done, plan)] == [False, True, True]

@@ -17,9 +17,11 @@ class ForgettingWeighted(Replay):
                 cannot fill flows to the others. L_j: mean loss of the validation items of task j; without items its
                 rise counts as 0. Within a task the documents with the lowest lots are held, a hash of seed and key.
     Units:      losses and floor in nats per token; C in documents
-    Differs:    a task that gains room fills it with its next arrivals: documents passed over before are gone. So the
-                sample within a task is uniform while its room does not grow, and leans to the new where it does.
-    Reduces to: `balanced` by task when no loss rose (exact); the same as the floor grows (close)
+    Differs:    a task that gains room fills it with its next arrivals: documents passed over before are gone, so until
+                some land it keeps what it held while others give way. The sample within a task is uniform while its
+                room does not grow, and leans to the new where it does.
+    Reduces to: `balanced` by task when no loss ever rose and nothing is stale (exact); equal room as the floor grows
+                (close)
     """
 
     cite: ClassVar[Cite] = Cite(title="Replay weighted by forgetting", id="ours", where="this file", checked="code")

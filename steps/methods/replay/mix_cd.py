@@ -18,13 +18,13 @@ RIGHT = {"q1", "q2"}  # what the parent got right: the best half
 class MixCd(Replay):
     """Draw from bins of documents in proportion to their rate of collateral damage.
 
-    Rule:       bins = task x quartile of the parent's loss, measured on a probe; old documents (held, or general) and
-                new ones of a task are ranked apart, for the parent trained on the former. An old document is damaged if
-                the parent got it right, its loss in the best half, and its loss rose by more than `rise_nats`.
-                rate_b = damaged / probed, of the old ones in bin b. Of C places bin b gets the share
-                (1 - u) * rate_b / sum rate + u / B, with B bins and u = `uniform_share`; what it cannot fill flows to
-                the others. Within a bin the lowest lots are held, a hash of seed and key. So a new document competes
-                for the room of the old ones like it.
+    Rule:       bins = task x quartile of the parent's loss, given to a document once, when a probe first reads it, and
+                kept: old documents (held, or general) and new ones of a task are ranked apart, for the parent trained
+                on the former. An old document is damaged if the parent got it right, its loss now in the best half of
+                its task's, and it rose by more than `rise_nats`. rate_b = damaged / probed, of the old ones in bin b.
+                Of C places bin b gets the share (1 - u) * rate_b / sum rate + u / B, with B bins, u = `uniform_share`;
+                what it cannot fill flows to the others. Within a bin the lowest lots are held, a hash of seed and key.
+                So a new document competes for the room of the old ones like it.
     Unknown:    a bin without an old probed document has the mean rate of its quartile over the tasks; documents that
                 were not probed are a bin per task, with the mean rate of its four quartiles.
     Units:      losses in nats per token of a document's first tokens; C in documents; rates 0..1
@@ -64,12 +64,15 @@ class MixCd(Replay):
         new = [entry for entry in offered if not entry.general]
         old, new = self._probed(old, new, lot(counts["seed"], f"probe {counts['updates']}"))
         before_N, after_N = evidence.losses([entry.key for entry in (*old, *new)])
-        quartiles = _quartiles(old, before_N[: len(old)]) | _quartiles(new, before_N[len(old) :])
-        bins = {entry.key: f"{entry.task} {quartiles.get(entry.key, 'not probed')}" for entry in everyone}
+        now = _quartiles(old, before_N[: len(old)])
+        first = now | _quartiles(new, before_N[len(old) :])
+        bins = {
+            entry.key: _kept_bin(entry) or f"{entry.task} {first.get(entry.key, 'not probed')}" for entry in everyone
+        }
         rise_N = (after_N - before_N)[: len(old)]
         rose = [old[place].key for place in np.flatnonzero(rise_N > self.rise_nats).tolist()]
         probed = Counter(bins[entry.key] for entry in old)
-        damaged = Counter(bins[key] for key in rose if quartiles[key] in RIGHT)
+        damaged = Counter(bins[key] for key in rose if now[key] in RIGHT)
         rates = _rates({entry.task for entry in everyone}, probed, damaged)
         groups = grouped(everyone, bins)
         whole = sum(rates[name] for name in groups)
@@ -98,6 +101,12 @@ class MixCd(Replay):
         """At most `probe_documents`, drawn anew in every update; three of four are old ones, if there are so many."""
         num_new = min(len(new), max(self.probe_documents // 4, self.probe_documents - len(old)))
         return lowest(old, self.probe_documents - num_new, seed), lowest(new, num_new, seed)
+
+
+def _kept_bin(entry: Entry) -> str:
+    """The bin that a document has from an earlier probe; empty: none has read it."""
+    name = entry.why.removeprefix("bin ")
+    return name if name in {f"{entry.task} {quartile}" for quartile in QUARTILES} else ""
 
 
 def _quartiles(probed: Sequence[Entry], loss_N: np.ndarray) -> dict[str, str]:

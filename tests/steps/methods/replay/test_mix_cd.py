@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from steps.methods.replay import Entry, Evidence, Memory
 from steps.methods.replay.mix_cd import MixCd
-from tests.steps.methods.replay.entries import NOTHING_KNOWN, asked_rise, entries, names, run
+from tests.steps.methods.replay.entries import NOTHING_KNOWN, asked_rise, entries, names, run, tasks_of
 
 EIGHT = Memory(tuple(entries(0, 8)))  # held; the parent's loss of t00k is k
 
@@ -69,6 +69,25 @@ def test_new_documents_are_ranked_among_themselves_and_share_the_room_of_the_old
     assert after.told["bin topics q1"]["documents"] == 4
     assert after.told["bin topics q1"]["probed"] == 2
     assert sorted(after.keys) == ["t000", "t001", "t100", "t101"]
+
+
+def test_a_document_keeps_its_bin_though_the_parent_changes() -> None:
+    kept = tuple(entry._replace(why="bin topics q4") for entry in EIGHT.entries[:2])
+    after = update(Memory((*kept, *EIGHT.entries[2:])), [], known({"t000": 1.0}), capacity=8)
+    assert [entry.why for entry in after.entries[:3]] == ["bin topics q4", "bin topics q4", "bin topics q2"]
+    assert after.told["bin topics q4"] == pytest.approx(
+        {"documents": 4, "probed": 4, "damaged": 1, "rate": 0.25, "share": 0.95 + 0.05 / 3, "places": 4}
+    )
+
+
+def test_tasks_that_came_one_after_the_other_and_are_damaged_alike_have_the_same_room() -> None:
+    memory = Memory()
+    for number, task in enumerate("abcdefgh"):
+        offered = entries(20 * number, 20 * number + 20, task, number + 1)
+        memory = update(
+            memory, offered, known({f"{task}{k:03d}": 1.0 for task in "abcdefgh" for k in range(160)}), capacity=40
+        )
+    assert tasks_of(memory) == dict.fromkeys("abcdefgh", 5)  # bins given anew would cut what is left in halves
 
 
 def test_text_that_was_just_trained_on_tells_nothing_of_damage() -> None:

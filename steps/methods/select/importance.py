@@ -58,13 +58,15 @@ class Importance(Ranked):
     def log_weights(self, texts: Sequence[str], target: Sequence[str]) -> np.ndarray:
         """The log importance weight of each text, nats, float64 [N]."""
         ratio_B = self._log_shares(target) - self._log_shares(texts)
-        parts = []
+        logs, counts = [np.zeros(0)], [np.zeros(0)]
         for chunk in self._counted(texts):
             sums = np.concatenate([[0.0], ratio_B[chunk.buckets].cumsum()])
-            own = sums[chunk.ends[1:]] - sums[chunk.ends[:-1]]
-            scale = (2 * self.max_words - 1) / np.maximum(1, np.diff(chunk.ends)) if self.length == "equal" else 1.0
-            parts.append(own * scale)
-        return np.concatenate(parts) if parts else np.zeros(0)
+            logs.append(sums[chunk.ends[1:]] - sums[chunk.ends[:-1]])
+            counts.append(np.diff(chunk.ends))
+        logs_N, counts_N = np.concatenate(logs), np.concatenate(counts)
+        if self.length == "equal":
+            logs_N *= (2 * self.max_words - 1) / np.maximum(1, counts_N)
+        return np.where(counts_N > 0, logs_N, logs_N.min(initial=0.0))  # a text without words is like nothing
 
     def _log_shares(self, texts: Sequence[str]) -> np.ndarray:
         counts_B = np.full(self.num_buckets, self.smoothing)

@@ -40,6 +40,11 @@ def test_a_short_text_counts_as_if_it_went_on_alike() -> None:
     assert equal == pytest.approx([own[0] * 5 / 3, own[1]], abs=1e-12)
 
 
+def test_a_text_without_words_is_the_least_like_the_target() -> None:
+    found = Importance(keep_share=1).log_weights(["court", "", "melon"], ["court"])
+    assert found[1] == found[2] < 0 < found[0]
+
+
 def test_of_one_draw_the_frequencies_follow_the_weights() -> None:
     texts = {"a b": 10, "a c": 10, "d e": 10}
     one = Importance(keep_tokens=1, num_buckets=100, length="own")

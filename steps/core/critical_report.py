@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 
 from steps.core.critical import Choice, CriticalLaw
-from steps.core.curves import DOMAIN, GENERAL, Curve, dots, line, panel
-
-PLACES = 61  # of a plotted line
+from steps.core.curves import GENERAL, PLACES, SHARE, Curve, dots, line, panel, panels_of
 
 
 def refusal(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> str:
@@ -79,32 +77,15 @@ def curves_of(
     tokens: float,
 ) -> dict[str, Any]:
     """Both laws over ratios with their points, both over tokens, and the critical points."""
-    ratio_X = np.linspace(law.ratios[0], law.ratios[-1], PLACES)
-    share, loss = "share of new text", "nats per token"
-    mark = {"label": "recommended", "x": choice.ratio}
-    panels = {}
-    for name, word in ((GENERAL, "general"), (DOMAIN, "domain")):
-        fitted = law.over_ratios(name, law.unit_tokens)
-        band = drawn.over_ratios(name, law.unit_tokens, near=fitted).at(ratio_X)
-        lines = [line(word, ratio_X, fitted.at(ratio_X)[0], band)]
-        if tokens > law.unit_tokens * 1.001:
-            lines.append(
-                line(f"{word}, after {tokens:,.0f} tokens", ratio_X, law.over_ratios(name, tokens).at(ratio_X)[0])
-            )
-        points = [dots(word, law.ratios, law.ends[name][0])]
-        if unseen:
-            ends = [float(curve.mean(name)[-1]) for curve in unseen]
-            points.append(dots(f"{word}, held out", [curve.ratio for curve in unseen], ends, held_out=True))
-        title = f"{word.capitalize()} loss after {law.unit_tokens:,.0f} tokens"
-        panels[f"{word}-ratio"] = panel(title, share, loss, lines, points, [mark])
-    place_X = np.linspace(curves[0].tokens[0] / law.unit_tokens, 1, PLACES)
-    for name, word in ((GENERAL, "general"), (DOMAIN, "domain")):
-        lines, points = [], []
-        for curve, powers in zip(curves, law.powers[name], strict=True):
-            label = f"{curve.ratio:g} new"
-            lines.append(line(label, place_X * law.unit_tokens, law.starts[name] + powers.at(place_X)[0]))
-            points.append(dots(label, curve.tokens, curve.mean(name)))
-        panels[f"{word}-tokens"] = panel(f"{word.capitalize()} loss over tokens", "loss tokens", loss, lines, points)
+
+    def over_ratios(name: str, ratio_X: np.ndarray, after: float) -> np.ndarray:
+        fitted = law.over_ratios(name, after)
+        return np.concatenate([fitted.at(ratio_X), drawn.over_ratios(name, after, near=fitted).at(ratio_X)])
+
+    def over_tokens(name: str, place: int, token_X: np.ndarray) -> np.ndarray:
+        return np.asarray(law.starts[name] + law.powers[name][place].at(token_X / law.unit_tokens)[0])
+
+    panels = panels_of(curves, unseen, over_ratios, over_tokens, tokens, choice.ratio)
     turned_R = (law.points[0] > 0) & np.isfinite(law.points[0])
     critical = law.critical(0)
     if turned_R.any():
@@ -116,5 +97,5 @@ def curves_of(
         )
         points = [dots("critical ratio", law.points[0][turned_R], law.ratios[turned_R])]
         budget = {"label": "budget", "x": tokens}
-        panels["critical"] = panel("Critical ratio over tokens", "loss tokens", share, lines, points, [budget])
+        panels["critical"] = panel("Critical ratio over tokens", "loss tokens", SHARE, lines, points, [budget])
     return panels

@@ -10,7 +10,9 @@ import numpy as np
 from steps.core.laws import interpolated
 
 DOMAIN, GENERAL = "(domain)", "(general)"  # the means over train tasks and over replay-only tasks, beside the tasks
-GROUPS = {DOMAIN: "domain", GENERAL: "general"}
+GROUPS = {GENERAL: "general", DOMAIN: "domain"}
+PLACES = 61  # of a plotted line
+SHARE, LOSS = "share of new text", "nats per token"
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,14 @@ class Curve:
     """The runs at one share of new text: S seeds, T validations after the start.
 
     `tokens`: loss tokens at each [T]. `losses`: task or group -> nats per token [S, T]. `starts`: the same -> nats per
-    token before training.
+    token before training. `num_parameters`: of the model.
     """
 
     ratio: float
     tokens: np.ndarray
     losses: Mapping[str, np.ndarray]
     starts: Mapping[str, float]
+    num_parameters: int = 1
 
     def mean(self, name: str) -> np.ndarray:
         """Loss [T], the mean over seeds."""
@@ -71,8 +74,9 @@ def held_out_rows(
     rows = []
     for curve in held_out:
         tokens = float(curve.tokens[-1])
+        alike = [other for other in curves if other.num_parameters == curve.num_parameters]
         for name, role in roles.items():
-            ends = [float(other.mean(name)[-1]) for other in curves]
+            ends = [float(other.mean(name)[-1]) for other in alike]
             rows.append(
                 {
                     "group": role,
@@ -82,7 +86,7 @@ def held_out_rows(
                     "start": curve.starts[name],
                     "actual": float(curve.mean(name)[-1]),
                     "predicted": predicted(name, curve.ratio, tokens),
-                    "interpolated": interpolated(curve.ratio, [other.ratio for other in curves], ends),
+                    "interpolated": interpolated(curve.ratio, [other.ratio for other in alike], ends),
                 }
             )
     return rows
@@ -117,3 +121,40 @@ def dots(
 def panel(title: str, x: str, y: str, lines: list[Any], points: list[Any], marks: Sequence[Any] = ()) -> dict[str, Any]:
     """What to plot in one frame; see steps/core/laws.py."""
     return {"title": title, "x": x, "y": y, "lines": lines, "points": points, "marks": list(marks)}
+
+
+def panels_of(
+    curves: Sequence[Curve],
+    unseen: Sequence[Curve],
+    over_ratios: Callable[[str, np.ndarray, float], np.ndarray],
+    over_tokens: Callable[[str, int, np.ndarray], np.ndarray],
+    tokens: float,
+    ratio: float,
+) -> dict[str, Any]:
+    """Both groups over ratios, at the pilots' end and after `tokens`, and over tokens, with the points behind them.
+
+    `over_ratios(group, ratios [X], tokens)` gives draws [B, X], the first the law itself; `over_tokens(group, place of
+    the curve, tokens [X])` gives [X].
+    """
+    ratio_X = np.linspace(curves[0].ratio, curves[-1].ratio, PLACES)
+    end = float(np.mean([curve.tokens[-1] for curve in curves]))
+    found = {}
+    for name, word in GROUPS.items():
+        drawn = over_ratios(name, ratio_X, end)
+        lines = [line(word, ratio_X, drawn[0], drawn[1:])]
+        if tokens > end * 1.001:
+            lines.append(line(f"{word}, after {tokens:,.0f} tokens", ratio_X, over_ratios(name, ratio_X, tokens)[0]))
+        points = [dots(word, [curve.ratio for curve in curves], [curve.mean(name)[-1] for curve in curves])]
+        if unseen:
+            ends = [curve.mean(name)[-1] for curve in unseen]
+            points.append(dots(f"{word}, held out", [curve.ratio for curve in unseen], ends, held_out=True))
+        title, mark = f"{word.capitalize()} loss after {end:,.0f} tokens", {"label": "recommended", "x": ratio}
+        found[f"{word}-ratio"] = panel(title, SHARE, LOSS, lines, points, [mark])
+    for name, word in GROUPS.items():
+        lines, points = [], []
+        for place, curve in enumerate(curves):
+            token_X = np.linspace(curve.tokens[0], curve.tokens[-1], PLACES)
+            lines.append(line(f"{curve.ratio:g} new", token_X, over_tokens(name, place, token_X)))
+            points.append(dots(f"{curve.ratio:g} new", curve.tokens, curve.mean(name)))
+        found[f"{word}-tokens"] = panel(f"{word.capitalize()} loss over tokens", "loss tokens", LOSS, lines, points)
+    return found

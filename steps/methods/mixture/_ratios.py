@@ -87,18 +87,19 @@ def observed(
             f"pilot: no validation loss of a {' or '.join(sorted(missing))} task (found {tasks}); a law over ratios "
             "needs both a train task and a replay-only task with validation items: land them, or use `fixed`"
         )
-    by_ratio: dict[tuple[bool, float], list[Pilot]] = {}
+    alike: dict[tuple[bool, float, int], list[Pilot]] = {}
     for pilot in pilots:
-        by_ratio.setdefault((pilot.trial.held_out, round(1 - pilot.trial.shares.replay, 9)), []).append(pilot)
-    kept = [ratio for held_out, ratio in by_ratio if not held_out]
+        key = (pilot.trial.held_out, round(1 - pilot.trial.shares.replay, 9), pilot.num_parameters)
+        alike.setdefault(key, []).append(pilot)
+    kept = sorted({ratio for held_out, ratio, _ in alike if not held_out})
     if len(kept) < min_ratios:
         raise ValueError(
             f"pilot: a law over ratios wants at least {min_ratios} fitted ratios, found {len(kept)} "
-            f"({sorted(kept)}); add ratios to plan.mixture.ratios, or use `fixed`"
+            f"({kept}); add ratios to plan.mixture.ratios, or use `fixed`"
         )
-    curves = {key: _curve(key[1], found, groups, skip_share, min_points) for key, found in sorted(by_ratio.items())}
-    fitted = [curve for (held_out, _), curve in curves.items() if not held_out]
-    unseen = [curve for (held_out, _), curve in curves.items() if held_out]
+    curves = {key: _curve(key[1], found, groups, skip_share, min_points) for key, found in sorted(alike.items())}
+    fitted = [curve for key, curve in curves.items() if not key[0]]
+    unseen = [curve for key, curve in curves.items() if key[0]]
     return fitted, unseen, {DOMAIN: "domain", GENERAL: "general"} | groups
 
 
@@ -122,6 +123,7 @@ def _curve(
         tokens=tokens_T[kept_T],
         losses={name: found[:, kept_T] for name, found in losses.items()},
         starts={name: float(found[:, 0].mean()) for name, found in losses.items()},
+        num_parameters=pilots[0].num_parameters,
     )
 
 

@@ -69,6 +69,10 @@ class CriticalRatio(Mixture):
             ValueError: too few ratios or validations, fits below `min_r2`, or no feasible ratio.
         """
         curves, unseen, groups = observed(pilots, roles, self.skip_share, MIN_RATIOS, MIN_POINTS)
+        if len(sizes := {curve.num_parameters for curve in curves}) > 1:
+            raise ValueError(
+                f"critical-ratio: wanted pilots of one model, found {sorted(sizes)} parameters; use domain-law"
+            )
         curves, r2 = critical.well_fitted(curves, groups, self.lambda_, self.min_r2)
         law = critical.fit_critical(curves, groups, self.lambda_)
         tokens = float(supply.budget_tokens)

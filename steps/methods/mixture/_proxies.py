@@ -8,7 +8,7 @@ import numpy as np
 
 from steps.methods.mixture import Pilot
 from steps.methods.mixture._groups import Groups
-from steps.methods.mixture._log_linear import LogLinear, optimum
+from steps.methods.mixture._log_linear import LogLinear
 from steps.methods.mixture._sources import by_source
 
 TRIES = 100  # draws for each mixture; the public code draws as many and keeps those within the caps
@@ -96,24 +96,3 @@ class Proxies:
             for share_G, loss_T in zip(unseen.share_NG, unseen.loss_NT, strict=True)
             for column, task in enumerate(self.tasks)
         ]
-
-
-def best(
-    law: LogLinear,
-    weight_T: np.ndarray,
-    groups: Groups,
-    high_G: np.ndarray,
-    low_G: np.ndarray,
-    kl: float,
-    min_share: float,
-) -> np.ndarray:
-    """The optimum [G]; shares under `min_share` that have no floor are dropped, and the rest is solved again."""
-    kept_G = np.ones(len(high_G), dtype=bool)
-    while True:
-        share_G, natural_G = np.zeros(len(high_G)), groups.gathered(groups.natural)
-        part = LogLinear(law.slope_TG[:, kept_G])
-        share_G[kept_G] = optimum(part, weight_T, natural_G[kept_G], kl, low_G[kept_G], high_G[kept_G])
-        small_G = kept_G & (share_G < min_share) & (low_G == 0)
-        if not small_G.any() or high_G[kept_G & ~small_G].sum() < 1:
-            return share_G
-        kept_G &= ~small_G

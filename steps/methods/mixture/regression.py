@@ -11,30 +11,30 @@ from steps.core.method import Cite
 from steps.methods.mixture import Decision, Fit, Mixture, Pilot, Supply, Trial
 from steps.methods.mixture._groups import Groups
 from steps.methods.mixture._log_linear import LogLinear
-from steps.methods.mixture._proxies import Proxies, best, drawn_mixtures
+from steps.methods.mixture._optimum import best
+from steps.methods.mixture._proxies import Proxies, drawn_mixtures
 from steps.methods.mixture._sources import as_shares, fitted
 
 
 class Regression(Mixture):
-    """Log-linear losses over proxy runs; the shares with the smallest weighted loss, not far from natural ones.
+    """A law of the losses over proxy runs; the shares with the smallest weighted loss, not far from natural ones.
 
-    Rule:       log loss_j = c_j + sum_i t_ji share_i, least squares over the proxies; shares minimise
+    Rule:       loss_j = f_j + exp(c_j + sum_i t_ji share_i), f_j >= 0, fitted to the proxies; shares minimise
                 sum_j v_j loss_j / sum_j v_j + kl * KL(shares || natural), between `floors` and what `max_epochs` lets
                 a source give; shares under `min_share` are dropped and the rest is solved again. A source is new or
                 replayed text of a task, so how much is replayed is decided too; natural shares go by tokens held.
                 With `reuse`, the sources of an earlier fit keep their ratios, as one group against those that came
     Shapes:     shares sum to 1 over sources; t [tasks, sources], its natural mean 0
     Units:      losses in nats per token; kl is in the same unit
-    Differs:    RegMix fits boosted trees and searches by samples; olmix fits loss = exp(c) + exp(t share) by Huber loss
-                from many starts, which few short runs cannot tell from c + t share in the logarithm
-    Reduces to: natural shares as kl grows (close)
+    Differs:    the law is olmix's; RegMix draws proxies as here, but fits boosted trees and searches by samples
+    Reduces to: log loss linear in shares without `floored` (exact); natural shares as kl grows (close)
     """
 
     cite: ClassVar[Cite] = Cite(
         title="RegMix: Data Mixture as Regression for Language Model Pre-training; Olmix",
         id="arXiv:2407.01492",
         where="sail-sg/regmix b004d3a, mixture_config/synthesize_mixture.py (draws); allenai/olmix 9586977, "
-        "olmix/fit/utils.py LogLinearExactProposer (optimum), configs/examples/fit/example.yaml (kl 0.1, factor 4)",
+        "olmix/fit/utils.py (law, optimum), configs/examples/fit/example.yaml (kl 0.1, factor 4)",
         checked="code",
     )
 
@@ -49,6 +49,7 @@ class Regression(Mixture):
         None, gt=0, lt=1, description="share of replay in the natural shares; none: by the tokens held"
     )
     general_weight: float = Field(1.0, ge=0, description="weight of a replay-only task's loss; a train task's is 1")
+    floored: bool = Field(True, description="a loss falls to a floor of its own; false: to 0, log loss is linear")
     kl: float = Field(0.1, gt=0, description="nats per nat of divergence from the natural shares")
     floors: dict[str, float] = Field(default_factory=dict, description="{source: least share of the loss tokens}")
     min_share: float = Field(1e-3, ge=0, lt=1, description="a smaller share is dropped, unless it has a floor")
@@ -89,7 +90,7 @@ class Regression(Mixture):
         """
         groups = self._groups(supply)
         proxies, unseen = (Proxies.of(pilots, groups, held_out=held_out) for held_out in (False, True))
-        law = LogLinear.fitted(proxies.share_NG, proxies.loss_NT)
+        law = LogLinear.fitted(proxies.share_NG, proxies.loss_NT, floored=self.floored)
         weights = {task: self.general_weight if roles.get(task) == "replay-only" else 1.0 for task in proxies.tasks}
         r2 = law.explained(proxies.share_NG, proxies.loss_NT, proxies.tasks)
         if poor := {task: round(found, 2) for task, found in r2.items() if weights[task] and found < self.min_r2}:
@@ -101,17 +102,15 @@ class Regression(Mixture):
         content = law.written(groups.names, proxies.tasks, groups.gathered(groups.natural))
         content |= {"groups": groups.ratios, "weights": weights, "tokens": tokens}
         decision = self._decided(content, supply)
-        drawn = law.drawn(proxies.share_NG, proxies.loss_NT, self.draws, seed)
-        again = [self._best(one, groups, weights, supply) for one in drawn]
-        recommended = groups.spread(self._best(law, groups, weights, supply))
-        share_DG = np.array(again).reshape(len(drawn), len(groups.names))
+        drawn = law.drawn(proxies.share_NG, proxies.loss_NT, self.draws, seed, floored=self.floored)
+        share_DG = np.array([self._best(one, groups, weights, supply) for one in drawn])
         return {
             "method": self.method_name(),
             "law": content,
             "ratio": 1 - decision.stages[0].replay,
-            "recommended": recommended,
+            "recommended": groups.spread(self._best(law, groups, weights, supply)),
             "predicted": decision.predicted,
-            "intervals": {"groups": dict(zip(groups.names, map(interval, share_DG.T), strict=True))} if again else {},
+            "intervals": {"groups": dict(zip(groups.names, map(interval, share_DG.T), strict=True))} if drawn else {},
             "checks": {"r2": r2, "held_out": proxies.held_out_rows(law, unseen, groups, tokens, roles)},
             "curves": {"losses": proxies.panel(law, unseen)},
             "told": list(decision.told),

@@ -20,12 +20,13 @@ TRUE = {  # task -> source -> logarithm of the loss where that source is all
     "code": {"new/law": 1.0, "new/code": 0.2, "replay/general": 0.9},
     "general": {"new/law": 1.5, "new/code": 1.6, "replay/general": 1.3},
 }
+FLOORS = {"law": 1.0, "code": 0.5, "general": 1.5}  # nats that no mixture takes away; of any other task none
 FIT = Fit(path="plan.json", digest="0" * 64)
 Law = Mapping[str, Mapping[str, float]]
 
 
 def true_loss(task: str, shares: Mapping[str, float], law: Law = TRUE) -> float:
-    return math.exp(sum(law[task][source] * share for source, share in shares.items()))
+    return FLOORS.get(task, 0) + math.exp(sum(law[task][source] * share for source, share in shares.items()))
 
 
 def ran(trials: Sequence[Trial], law: Law = TRUE, noise: Callable[[], float] = float) -> list[Pilot]:
@@ -41,7 +42,8 @@ def ran(trials: Sequence[Trial], law: Law = TRUE, noise: Callable[[], float] = f
 
 
 def learned(method: Regression, where: Supply = SUPPLY, law: Law = TRUE) -> dict[str, Any]:
-    return method.learn(where, ran(method.pilots(where, seed=3), law), ROLES, seed=3)
+    runs = ran(method.pilots(where, seed=3), law)
+    return method.model_copy(update={"draws": 0}).learn(where, runs, ROLES, seed=3)
 
 
 def with_fit(content: dict[str, Any], where: Supply = SUPPLY) -> Supply:
@@ -53,12 +55,23 @@ def test_the_law_of_the_proxies_is_found_again() -> None:
     natural = {"new/law": 6 / 13, "new/code": 2 / 13, "replay/general": 5 / 13}
     for task, row in found["law"]["slopes"].items():
         constant = sum(natural[source] * TRUE[task][source] for source in natural)
-        assert found["law"]["constants"][task] == pytest.approx(constant, abs=1e-9)
-        assert row == pytest.approx({source: TRUE[task][source] - constant for source in natural}, abs=1e-9)
+        assert found["law"]["floors"][task] == pytest.approx(FLOORS[task], abs=1e-5)
+        assert found["law"]["constants"][task] == pytest.approx(constant, abs=1e-5)
+        assert row == pytest.approx({source: TRUE[task][source] - constant for source in natural}, abs=1e-5)
     assert found["checks"]["r2"] == pytest.approx(dict.fromkeys(("code", "general", "law"), 1.0))
     for row in found["checks"]["held_out"]:
-        assert row["predicted"] == pytest.approx(row["actual"], rel=1e-9)
+        assert row["predicted"] == pytest.approx(row["actual"], abs=1e-6)
     assert {row["group"] for row in found["checks"]["held_out"] if row["task"] == "general"} == {"general"}
+
+
+def test_without_floors_the_logarithm_of_the_loss_is_linear_in_the_shares() -> None:
+    trials = Regression(num_proxies=9).pilots(SUPPLY, seed=0)
+    runs = ran(trials, law := {f"no {task}": row for task, row in TRUE.items()})  # a loss without a floor
+    found = Regression(floored=False, draws=0).learn(SUPPLY, runs, {}, seed=0)["law"]
+    for task, row in law.items():
+        slopes = {source: slope + found["constants"][task] for source, slope in found["slopes"][task].items()}
+        assert slopes == pytest.approx(row, abs=1e-6)
+        assert found["floors"][task] == 0
 
 
 @pytest.mark.parametrize("kl", [0.02, 0.1, 1.0])
@@ -196,16 +209,17 @@ def test_proxies_are_drawn_by_the_seed_below_the_caps_and_some_are_held_out() ->
         assert all(share == 0 or share >= 1e-3 for share in shares.values())
 
 
-def test_the_intervals_of_noisy_proxies_mostly_hold_the_optimum() -> None:
-    method = Regression(num_proxies=40, draws=40)
-    exact, held = learned(method)["recommended"], []
-    for seed in range(4):
-        random = np.random.default_rng(seed)
-        runs = ran(method.pilots(SUPPLY, seed=1), noise=lambda random=random: float(random.normal(0, 0.02)))
-        found = method.learn(SUPPLY, runs, ROLES, seed=seed)
-        assert found == method.learn(SUPPLY, runs, ROLES, seed=seed)
-        held += [low < exact[source] < high for source, (low, high) in found["intervals"]["groups"].items()]
-    assert sum(held) >= 9  # of 12; over 30 seeds 78 of 90 were, at 90 %
+def test_the_intervals_hold_what_is_recommended_and_widen_with_the_noise() -> None:
+    method, widths = Regression(num_proxies=20, draws=15), []
+    for noise in (0.002, 0.02):
+        random = np.random.default_rng(0)
+        runs = ran(method.pilots(SUPPLY, seed=1), noise=lambda random=random, noise=noise: random.normal(0, noise))
+        found = method.learn(SUPPLY, runs, ROLES, seed=0)
+        assert found == method.learn(SUPPLY, runs, ROLES, seed=0)
+        intervals = found["intervals"]["groups"]
+        assert all(low < found["recommended"][source] < high for source, (low, high) in intervals.items())
+        widths.append(sum(high - low for low, high in intervals.values()))
+    assert 3 * widths[0] < widths[1] < 0.5
 
 
 def test_losses_that_the_shares_do_not_explain_are_refused() -> None:
@@ -218,7 +232,7 @@ def test_losses_that_the_shares_do_not_explain_are_refused() -> None:
 @pytest.mark.parametrize("num_runs", [0, 3])
 def test_too_few_proxies_are_refused(num_runs: int) -> None:
     runs = ran(Regression().pilots(SUPPLY, seed=1))[:num_runs]
-    with pytest.raises(ValueError, match=f"{num_runs} runs do not carry a law of 3 sources; wanted at least 4"):
+    with pytest.raises(ValueError, match=f"{num_runs} runs do not carry a law of 3 sources; wanted at least 5"):
         Regression().learn(SUPPLY, runs, ROLES, seed=1)
 
 

@@ -1,11 +1,17 @@
 """House rules of the tree: tests mirror it, files stay small, the score fits one screen, one place prints."""
 
 import ast
+import dataclasses
+import importlib
 import subprocess
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
+from pydantic import BaseModel
+
+from steps.core.artifacts import Chosen, GateItems, Holdout, HoldoutState, Validation
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for top in ("steps", "pipelines") for path in (ROOT / top).rglob("*.py"))
@@ -92,6 +98,65 @@ def test_one_word_names_a_stage_everywhere() -> None:
         assert f"class {stage.capitalize()}Config" in text, (
             f"steps/{stage}.py: its section is {stage.capitalize()}Config"
         )
+
+
+BLIND = ("select", "plan", "mix", "train", "merge", "replay")  # what the gate judges by is kept from these
+JUDGED_BY = {GateItems, Holdout, HoldoutState}
+
+
+def types_in(annotation: Any) -> set[Any]:
+    """A type, those between its brackets, and those of its fields, however deep."""
+    found: set[Any] = set()
+    waiting = [annotation]
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if isinstance(kind, type) and kind not in found:
+            found.add(kind)
+            if issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind):
+                waiting += get_type_hints(kind).values()
+    return found
+
+
+@pytest.mark.parametrize("stage", BLIND)
+def test_what_the_gate_judges_by_is_kept_from_a_stage(stage: str) -> None:
+    hints = get_type_hints(getattr(importlib.import_module(f"steps.{stage}"), stage))
+    assert {GateItems, Holdout} & types_in(Holdout) == {GateItems, Holdout}
+    for name, kind in hints.items():
+        if (stage, name) == ("select", "kept"):
+            continue  # carries the hold-out on to the flow; that it is not read is the next law
+        seen = types_in(kind) & JUDGED_BY
+        assert not seen, f"steps/{stage}.py: {name} holds {seen}: plan, choose and train by Validation alone"
+    assert Validation in hints.values() or stage == "mix", f"steps/{stage}.py: it may look at Validation, mypy holds it"
+
+
+def test_what_decides_a_mixture_holds_no_gate_items() -> None:
+    from steps.methods.mixture import Pilot, Supply
+    from steps.plan import supply_of
+
+    kinds = [*get_type_hints(supply_of).values(), Supply, Pilot, Chosen]
+    assert not set().union(*map(types_in, kinds)) & JUDGED_BY, "a planner sees validation losses, never gate items"
+    assert not issubclass(GateItems, Validation), "mypy would let gate items pass for validation"
+    assert not issubclass(Validation, GateItems)
+
+
+SLOTS_OF_BLIND = ("select", "mixture", "order", "params", "schedule", "merge", "replay")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in NAMES
+        if name in {f"steps/{stage}.py" for stage in BLIND}
+        or name.startswith(tuple(f"steps/methods/{slot}/" for slot in SLOTS_OF_BLIND))
+    ],
+)
+def test_no_stage_or_method_before_the_gate_asks_for_its_items(name: str) -> None:
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    read = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} & {"gate", "anchor", "fresh", "holdout"}
+    named = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & {kind.__name__ for kind in JUDGED_BY}
+    assert not read | named, f"{name}: {read | named}: only evaluate and gate look at what the gate judges by"
 
 
 def test_the_stages_of_dvc_are_called_after_the_steps_and_persist() -> None:

@@ -17,6 +17,7 @@ and digests). All values are JSON; losses are nats per token; tokens are loss to
                         "actual": 3.05, "predicted": 3.06, "interpolated": 3.07}, ...],    of each group (task null)
                                                                        and task; interpolated: linear, between the
                                                                        neighbouring fitted ratios
+          "trusted":  true,                                            whether the method stands by its recommendation
           ...                                                          what else the method checks: numbers, booleans
       },
       "curves":      {"ratio": PANEL, "general": PANEL, ...},          what to plot, in this order

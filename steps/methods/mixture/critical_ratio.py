@@ -1,6 +1,6 @@
 """The largest share of new text at which general loss has turned and stays near its start."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from steps.core import critical
 from steps.core.critical import MIN_POINTS, MIN_RATIOS, CriticalLaw, choose
 from steps.core.critical_report import curves_of, in_range, refusal, told
-from steps.core.curves import DOMAIN, GENERAL, GROUPS, change_error, held_out_rows
+from steps.core.curves import DOMAIN, GENERAL, GROUPS, Curve, change_error, held_out_rows
 from steps.core.laws import interval
 from steps.core.method import Cite
 from steps.methods.mixture import Decision, Fit, Mixture, Pilot, Supply, Trial
@@ -68,13 +68,7 @@ class CriticalRatio(Mixture):
         Raises:
             ValueError: too few ratios or validations, fits below `min_r2`, or no feasible ratio.
         """
-        curves, unseen, groups = observed(pilots, roles, self.skip_share, MIN_RATIOS, MIN_POINTS)
-        if len(sizes := {curve.num_parameters for curve in curves}) > 1:
-            raise ValueError(
-                f"critical-ratio: wanted pilots of one model, found {sorted(sizes)} parameters; use domain-law"
-            )
-        curves, r2 = critical.well_fitted(curves, groups, self.lambda_, self.min_r2)
-        law = critical.fit_critical(curves, groups, self.lambda_)
+        curves, unseen, groups, law, r2 = self._fitted(pilots, roles)
         tokens = float(supply.budget_tokens)
         choice = choose(law, tokens, self.epsilon)
         if np.isnan(choice.ratio):
@@ -83,7 +77,7 @@ class CriticalRatio(Mixture):
         general = drawn.over_ratios(GENERAL, tokens)
         chosen = np.array([choose(drawn, tokens, self.epsilon, draw, general).ratio for draw in range(self.draws)])
         spread = critical.predicted(drawn, choice.ratio, tokens, self.min_r2)
-        rows = held_out_rows(unseen, curves, groups, lambda name, r, t: self._losses(law, r, t)[name])
+        rows = held_out_rows(unseen, curves, groups, self._at(law))
         losses = self._losses(law, choice.ratio, tokens)
         return {
             "method": self.method_name(),
@@ -100,7 +94,7 @@ class CriticalRatio(Mixture):
                 "held_out": rows,
                 "change_error": {group: change_error(rows, group) for group in ("domain", "general")},
                 "bound": choice.bound,
-                "in_range": in_range(law, choice, tokens),
+                "trusted": in_range(law, choice, tokens),
                 "domain_improves": losses[DOMAIN] < law.starts[DOMAIN],
                 "draws_without_a_ratio": int(np.isnan(chosen).sum()),
             },
@@ -126,6 +120,25 @@ class CriticalRatio(Mixture):
         """Task -> loss at any ratio after so many tokens, by a fit that `learn` wrote."""
         losses = self._losses(critical.read(content["law"]), ratio, tokens)
         return {task: loss for task, loss in losses.items() if task not in GROUPS}
+
+    def foretold(self, pilots: Sequence[Pilot], roles: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
+        """The held-out rows of `checks`, also where no ratio is feasible."""
+        curves, unseen, groups, law, _ = self._fitted(pilots, roles)
+        return held_out_rows(unseen, curves, groups, self._at(law))
+
+    def _fitted(
+        self, pilots: Sequence[Pilot], roles: Mapping[str, str]
+    ) -> tuple[list[Curve], list[Curve], dict[str, str], CriticalLaw, dict[str, float]]:
+        curves, unseen, groups = observed(pilots, roles, self.skip_share, MIN_RATIOS, MIN_POINTS)
+        if len(sizes := {curve.num_parameters for curve in curves}) > 1:
+            raise ValueError(
+                f"critical-ratio: wanted pilots of one model, found {sorted(sizes)} parameters; use domain-law"
+            )
+        curves, r2 = critical.well_fitted(curves, groups, self.lambda_, self.min_r2)
+        return curves, unseen, groups, critical.fit_critical(curves, groups, self.lambda_), r2
+
+    def _at(self, law: CriticalLaw) -> Callable[[str, float, float], float]:
+        return lambda name, ratio, tokens: self._losses(law, ratio, tokens)[name]
 
     def _losses(self, law: CriticalLaw, ratio: float, tokens: float) -> dict[str, float]:
         found = critical.predicted(law, ratio, tokens, self.min_r2)

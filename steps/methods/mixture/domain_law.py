@@ -92,6 +92,7 @@ class DomainLaw(Mixture):
         losses, spread = laws.losses(size, tokens, ratio), [draw.losses(size, tokens, ratio) for draw in drawn]
         sizes = max(curve.num_parameters for curve in curves)
         rows = held_out_rows(unseen, curves, groups, lambda name, r, t: float(laws.at(name, sizes, t, r)))
+        monotone = {group: place is None for group, place in rises(laws, tokens).items()}
         return {
             "method": self.method_name(),
             "law": laws.written(),
@@ -106,7 +107,8 @@ class DomainLaw(Mixture):
                 "r2": {GROUPS.get(name, name): found for name, found in r2.items()},
                 "held_out": rows,
                 "change_error": {group: change_error(rows, group) for group in GROUPS.values()},
-                "monotone": {group: place is None for group, place in rises(laws, tokens).items()},
+                "monotone": monotone,
+                "trusted": all(monotone.values()),
                 "draws_without_a_ratio": int(np.isnan(chosen).sum()),
             },
             "curves": curves_of(laws, drawn, curves, unseen, tokens, ratio),

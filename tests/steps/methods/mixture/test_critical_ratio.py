@@ -97,6 +97,19 @@ def test_loss_that_rises_throughout_is_refused_with_what_to_run() -> None:
         METHOD.learn(supply(), runs(METHOD, supply(), rising), ROLES, seed=0)
 
 
+def test_a_held_out_ratio_is_foretold_also_where_no_ratio_is_feasible() -> None:
+    rows = METHOD.foretold(runs(METHOD, supply(), rising), ROLES, seed=0)
+    row = next(row for row in rows if row["group"] == "general" and row["task"] is None)
+    assert row["predicted"] == pytest.approx(row["actual"], abs=1e-4)
+
+
+def test_pilots_of_two_models_are_refused() -> None:
+    pilots = runs(METHOD, supply(), world)
+    pilots[0] = pilots[0].model_copy(update={"num_parameters": 20})
+    with pytest.raises(ValueError, match=r"pilots of one model, found \[10, 20\] parameters; use domain-law"):
+        METHOD.learn(supply(), pilots, ROLES, seed=0)
+
+
 def test_loss_that_falls_throughout_is_feasible_up_to_the_largest_ratio_tested() -> None:
     found = METHOD.learn(supply(), runs(METHOD, supply(), falling), ROLES, seed=0)
     assert found["ratio"] == 0.6

@@ -204,6 +204,22 @@ def test_evidence_is_the_change_of_mean_loss_from_parent_to_candidate(tmp_path: 
     assert [len(each) for each in evidence.losses([])] == [0, 0]
 
 
+@pytest.mark.parametrize("knobs", METHODS[5:], ids=NAMES[5:])
+def test_what_the_models_say_fills_the_buffer_the_same_way_every_time(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    made = []
+    for place in ("one", "two"):
+        workspace = build_workspace(tmp_path / place)
+        parent, candidate = parent_model(workspace), parent_model(workspace, "candidate", seed=1)
+        corpus = {"topics": build_texts(workspace, {f"k{number}": prose(number, 20) for number in range(24)})}
+        data = run_data_stages(workspace, corpus, splitting=SplitConfig(gate_share=0.1, validation_share=0.1))
+        config, stage = ReplayConfig.model_validate({"buffer": knobs}), at_stage(workspace, "replay")
+        buffer = replay(stage, config, data.chosen, data.buffer, parent, candidate, data.holdout.validation)
+        made.append(contents(workspace.at(buffer.segments[0].path)))
+    assert made[0] == made[1]
+    told = json.loads(made[0]["segment.json"])["told"]
+    assert {row["why"] for row in map(json.loads, made[0]["added.jsonl"].splitlines())} <= told.keys()
+
+
 @pytest.mark.parametrize("knobs", METHODS[:5], ids=NAMES[:5])
 def test_no_model_is_loaded_for_a_method_that_asks_nothing(workspace: Workspace, knobs: dict[str, Any]) -> None:
     data = run_data_stages(workspace, {"topics": build_texts(workspace, {"a": prose(1)})})

@@ -27,7 +27,7 @@ MIN_PAIRS = 3  # turning points: eq. 8 has three parameters
 class CriticalLaw:
     """Fits of B draws over R `ratios`, ascending. Names are tasks and both groups.
 
-    `roles`: name -> `domain` or `general`. `starts`: name -> loss. `ends`: name -> losses [B, R] after `unit_tokens`.
+    `roles`: name -> `domain` or `general`. `starts`: name -> loss. `unit_tokens`: those of the pilots, the unit of T.
     `powers`: name -> for each ratio the change over tokens. `points`: T0 in tokens [B, R]; 0: general loss falls from
     the start; inf: it rises throughout.
     """
@@ -36,15 +36,13 @@ class CriticalLaw:
     unit_tokens: float
     roles: Mapping[str, str]
     starts: Mapping[str, float]
-    ends: Mapping[str, np.ndarray]
     powers: Mapping[str, Sequence[Powers]]
     points: np.ndarray
 
     def losses_at(self, name: str, tokens: float) -> np.ndarray:
-        """Losses [B, R] after so many tokens: those seen at the pilots' end, moved on along the laws over tokens."""
-        place = tokens / self.unit_tokens
-        moved = [law.at(place)[:, 0] - law.at(1.0)[:, 0] for law in self.powers[name]]
-        return self.ends[name] + (np.stack(moved, axis=1) if place != 1 else 0.0)
+        """Losses [B, R] after so many tokens, by the laws over tokens, which even out single validations."""
+        changes = [law.at(tokens / self.unit_tokens)[:, 0] for law in self.powers[name]]
+        return np.asarray(self.starts[name] + np.stack(changes, axis=1))
 
     def over_ratios(self, name: str, tokens: float, near: Powers | None = None) -> Powers:
         """L(R) = a R^s + b after so many tokens."""
@@ -187,7 +185,7 @@ def well_fitted(
         law = fit_critical(kept, roles, lambda_)
         for name, word in GROUPS.items():
             fitted_R = law.over_ratios(name, law.unit_tokens).at(law.ratios)[0]
-            over[f"{word} over ratios"] = r_squared(law.ends[name][0], fitted_R)
+            over[f"{word} over ratios"] = r_squared(law.losses_at(name, law.unit_tokens)[0], fitted_R)
     if not over or min(over.values()) < min_r2:
         low = {fit: round(found, 3) for fit, found in (r2 | over).items() if found < min_r2}
         raise ValueError(
@@ -243,7 +241,6 @@ def _fitted(
         unit_tokens=unit,
         roles=roles,
         starts=starts,
-        ends={name: np.stack([part[:, -1] for part in losses[name]], axis=1) for name in roles},
         powers=powers,
         points=critical_points(powers[DOMAIN], powers[GENERAL], lambda_, first) * unit,
     )
@@ -255,7 +252,6 @@ def written(law: CriticalLaw) -> dict[str, Any]:
         name: {
             "role": role,
             "start": law.starts[name],
-            "ends": law.ends[name][0].tolist(),
             "over_tokens": [powers.written() for powers in law.powers[name]],
         }
         for name, role in law.roles.items()
@@ -280,7 +276,6 @@ def read(content: Mapping[str, Any]) -> CriticalLaw:
         unit_tokens=content["unit_tokens"],
         roles={name: part["role"] for name, part in losses.items()},
         starts={name: part["start"] for name, part in losses.items()},
-        ends={name: np.array([part["ends"]]) for name, part in losses.items()},
         powers={name: [Powers.read(one) for one in part["over_tokens"]] for name, part in losses.items()},
         points=np.array([points]),
     )

@@ -12,7 +12,7 @@ from steps.core.curves import GENERAL, PLACES, SHARE, Curve, dots, line, panel, 
 def refusal(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> str:
     """Why no ratio is recommended: what the data showed, and what to run instead."""
     ratios = f"{law.ratios[0]:g} to {law.ratios[-1]:g}"
-    start, ends_R = law.starts[GENERAL], law.ends[GENERAL][0]
+    start, ends_R = law.starts[GENERAL], law.losses_at(GENERAL, law.unit_tokens)[0]
     seen = f"general loss went from {start:.4f} to between {ends_R.min():.4f} and {ends_R.max():.4f} nats per token"
     if choice.bound == "rising":
         rises = law.points[0] >= tokens

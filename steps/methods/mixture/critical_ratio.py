@@ -25,8 +25,8 @@ class CriticalRatio(Mixture):
                 R_CMR(T) = a4 T^s4 + b3 through the (T0, R); L(R) = a R^s + b at each T
     Units:      R share of new text in loss tokens; T loss tokens of a run; losses nats per token
     Differs:    a ratio whose general loss falls from the start is feasible; with fewer than three turning points the
-                largest ratio that has turned is taken; never above the largest ratio tested; beyond the pilots' end a
-                loss moves on along its curve from where it was seen; several tasks of a role count by their mean
+                largest ratio that has turned is taken; never above the largest ratio tested; L(R) is fitted to the laws
+                over T, not to single validations; several tasks of a role count by their mean
     Reduces to: the turning points of general loss as lambda grows (close); `fixed` at the recommended share (exact)
     """
 

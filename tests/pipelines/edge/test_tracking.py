@@ -61,6 +61,14 @@ def test_a_plan_is_a_chart_too() -> None:
     assert found == {"plan/planned_new_wiki": 30.0, "plan/planned_replay_law": 10.0, "plan/replay_share": 0.25}
 
 
+def test_the_stages_of_a_plan_are_charts_too() -> None:
+    stages = {"new/wiki": 20}, {"new/wiki": 10, "replay/law": 10}
+    tokens = {"new/wiki": 30, "replay/law": 10}
+    found = counts("plan", MixturePlan(digest="d", tokens=tokens, replay_share=0.25, stages=stages))
+    assert found["plan/planned_stage_1_new_wiki"] == 20
+    assert found["plan/planned_stage_2_replay_law"] == 10
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(tmp_path_factory.mktemp("tracking"))

@@ -173,6 +173,18 @@ def test_no_document_comes_twice_before_all_came_once(workspace: Workspace) -> N
 
 
 @pytest.mark.parametrize("document_mask", [False, True])
+def test_a_third_of_the_budget_is_read_three_times(workspace: Workspace, document_mask: bool) -> None:
+    config = settings(order={"method": "subset-epochs", "num_epochs": 3}, document_mask=document_mask)
+    data = build_data(workspace)
+    once, thrice = (mixed(workspace, data, {"new/a": 2400}, each) for each in (CONFIG, config))
+    assert once.achieved == thrice.achieved
+    times = [row["times"] for row in rows(workspace.at(thrice.path) / "used.jsonl")]
+    assert len(times) < 12  # a third of 2,400 tokens, in documents of about 200
+    assert max(times) == 3
+    assert sum(n < 3 for n in times) <= 1  # the last document of the last epoch may not be reached
+
+
+@pytest.mark.parametrize("document_mask", [False, True])
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_a_plan_is_met_within_half_a_point(workspace: Workspace, order: dict[str, Any], document_mask: bool) -> None:
     config = settings(order=order, document_mask=document_mask)

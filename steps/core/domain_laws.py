@@ -90,7 +90,8 @@ def fit_surface(seen: Seen, delta: float, num_starts: int, seed: int, near: Surf
     points = _Points(seen, log_n, log_d, free, delta)
     starts = [np.log(near.values[free])] if near else _starts(points, num_starts, seed)
     first = sorted((_followed(start, points, 1) for start in starts), key=lambda pair: pair[0])[:FINALISTS]
-    best = min((_followed(theta, points, ROUNDS) for _, theta in first), key=lambda pair: pair[0])[1]
+    rounds = 1 if near else ROUNDS  # a draw of a bootstrap starts where it nearly ends
+    best = min((_followed(theta, points, rounds) for _, theta in first), key=lambda pair: pair[0])[1]
     values = points.values(best)
     values[[2, 4, 5]] = np.where(free[[2, 4, 5]], values[[2, 4, 5]], 1.0)
     return Surface(values, unit_parameters, unit_tokens)

@@ -1,6 +1,6 @@
 """The domain law in sentences and plots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,22 @@ def refusal(laws: Laws, parameters: float, tokens: float, tolerance: float) -> s
         f"start after {tokens:,.0f} tokens: it is predicted to change by {ends[0]:+.1%} at {low:g} and by "
         f"{ends[1]:+.1%} at {high:g}; run smaller ratios, raise plan.mixture.tolerance, lower the learning rate, or "
         "use `fixed` with more replay"
+    )
+
+
+def unfit(curves: Sequence[Curve], r2: Mapping[str, float], min_r2: float) -> str | None:
+    """Why the laws are not used: a group's explains too little, perhaps because no such law can; none if both do."""
+    low = {word: round(r2[name], 3) for name, word in GROUPS.items() if r2[name] < min_r2}
+    if not low:
+        return None
+    rising = [curve.ratio for curve in curves if curve.mean(GENERAL)[-1] > curve.mean(GENERAL)[0]]
+    why = ""
+    if "general" in low and len(rising) * 2 > len(curves):
+        listed = ", ".join(f"{ratio:g}" for ratio in rising)
+        why = f"; general loss rose over the run at {listed} of new text, and this law can only fall with tokens"
+    return (
+        f"domain-law: wanted R2 of at least {min_r2:g}, found {low}{why}; run longer pilots, more seeds or more "
+        "validation items, lower the learning rate or plan.mixture.min_r2; else use `critical-ratio` or `fixed`"
     )
 
 

@@ -128,5 +128,11 @@ def _curve(
 
 
 def decided(ratio: float, predicted: Mapping[str, float], told: Sequence[str], supply: Supply, new: New) -> Decision:
-    """The decision for one ratio."""
+    """The decision for one ratio; new text that no pilot saw is named."""
+    unseen = sorted(set(supply.new) - set(predicted))
+    if unseen:
+        told = (
+            *told,
+            f"No pilot saw new text of {', '.join(unseen)}: it is mixed all the same, its loss not predicted.",
+        )
     return Decision(stages=(shares_at(ratio, supply, new),), predicted=dict(predicted), told=tuple(told))

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from steps.core.curves import GENERAL, GROUPS, change_error, held_out_rows
 from steps.core.domain_laws import Laws, best_ratio, draw_laws, fit_laws
-from steps.core.domain_report import curves_of, refusal, rises, told
+from steps.core.domain_report import curves_of, refusal, rises, told, unfit
 from steps.core.laws import interval
 from steps.core.method import Cite
 from steps.methods.mixture import Decision, Fit, Mixture, Pilot, Supply, Trial
@@ -81,11 +81,8 @@ class DomainLaw(Mixture):
         """
         curves, unseen, groups = observed(pilots, roles, self.skip_share, MIN_RATIOS, MIN_POINTS)
         laws, r2 = fit_laws(curves, groups, self.huber_delta, self.starts, seed, self.min_r2)
-        if low := {GROUPS[name]: round(r2[name], 3) for name in GROUPS if r2[name] < self.min_r2}:
-            raise ValueError(
-                f"domain-law: wanted R2 of at least {self.min_r2:g}, found {low}; run longer pilots, more seeds, more "
-                "validation items, or lower plan.mixture.min_r2; else use `fixed`"
-            )
+        if message := unfit(curves, r2, self.min_r2):
+            raise ValueError(message)
         size, (ratio, tokens) = supply.num_parameters, self._chosen(laws, supply)
         drawn = draw_laws(curves, laws, self.huber_delta, self.draws, seed)
         chosen = np.array([self._best(draw, supply) for draw in drawn])

@@ -4,7 +4,7 @@ import numpy as np
 
 from steps.core.curves import DOMAIN, GENERAL, Curve
 from steps.core.domain_laws import Laws, Surface
-from steps.core.domain_report import curves_of, refusal, rises, told
+from steps.core.domain_report import curves_of, refusal, rises, told, unfit
 
 ROLES = {DOMAIN: "domain", GENERAL: "general"}
 
@@ -37,6 +37,18 @@ def test_a_refusal_says_what_is_predicted_and_what_to_run() -> None:
     message = refusal(laws(), 1, 100.0, 0.0)
     assert "predicted to change by -2.8% at 0.2 and by +14.6% at 0.8" in message  # 1.5556 and 1.8333 over 1.6
     assert "run smaller ratios, raise plan.mixture.tolerance" in message
+
+
+def test_a_poor_fit_is_refused_and_told_from_one_that_no_such_law_could_be() -> None:
+    tokens = np.array([10.0, 100.0])
+    losses = [np.array([[1.0, 1.1]]), np.array([[1.0, 1.2]])]
+    seen = [
+        Curve(ratio, tokens, dict.fromkeys(ROLES, loss), dict.fromkeys(ROLES, 1.0))
+        for ratio, loss in zip((0.2, 0.8), losses, strict=True)
+    ]
+    assert unfit(seen, {DOMAIN: 0.9, GENERAL: 0.9}, 0.8) is None
+    assert "rose over the run at 0.2, 0.8 of new text" in str(unfit(seen, {DOMAIN: 0.9, GENERAL: 0.2}, 0.8))
+    assert "rose" not in str(unfit(seen, {DOMAIN: 0.2, GENERAL: 0.9}, 0.8))
 
 
 def test_the_plots_are_json() -> None:

@@ -82,6 +82,12 @@ def test_the_fit_is_json_and_decides_as_it_recommends() -> None:
     assert decided.stages == same.stages
 
 
+def test_new_text_that_no_pilot_saw_is_mixed_and_named() -> None:
+    decided = METHOD.decide(supply(content=LEARNT, new={"law": 3000, "tax": 1000}), seed=0)
+    assert decided.stages[0].new_weights == {"law": 3000, "tax": 1000}
+    assert decided.told[-1] == "No pilot saw new text of tax: it is mixed all the same, its loss not predicted."
+
+
 def test_a_larger_budget_carries_a_larger_ratio() -> None:
     ratios = [1 - METHOD.decide(supply(tokens, LEARNT), 0).stages[0].replay for tokens in (200_000, 600_000)]
     assert ratios == pytest.approx([critical_ratio(200_000), critical_ratio(600_000)], abs=1e-3)

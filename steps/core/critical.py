@@ -6,7 +6,7 @@ law itself is the case B = 1. The paper counts T in units of 100 steps; here it 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ TOKEN_EXPONENTS = (-2.0, 2.0)
 RATIO_EXPONENTS = (-4.0, 10.0)  # general loss bends up sharply where replay ends
 CRITICAL_EXPONENTS = (-4.0, 4.0)  # table 5 of the paper: -0.42 to 0.27
 NEAR = 2.0  # a turning point up to so many times the tokens seen counts; farther out it is a guess
+ROOT = 0.5  # the largest exponent of a law that is read beyond its points
 MIN_RATIOS = 4  # a law over ratios has three parameters
 MIN_POINTS = 7  # validations of a run: a law of two powers has five parameters
 MIN_PAIRS = 3  # turning points: eq. 8 has three parameters
@@ -29,7 +30,7 @@ class CriticalLaw:
 
     `roles`: name -> `domain` or `general`. `starts`: name -> loss. `unit_tokens`: those of the pilots, the unit of T.
     `powers`: name -> for each ratio the change over tokens. `points`: T0 in tokens [B, R]; 0: general loss falls from
-    the start; inf: it rises throughout.
+    the start; inf: it rises throughout. `firm` [R]: the curves are fitted well enough for T0 to count in eq. 8.
     """
 
     ratios: np.ndarray
@@ -38,10 +39,16 @@ class CriticalLaw:
     starts: Mapping[str, float]
     powers: Mapping[str, Sequence[Powers]]
     points: np.ndarray
+    firm: np.ndarray
 
     def losses_at(self, name: str, tokens: float) -> np.ndarray:
-        """Losses [B, R] after so many tokens, by the laws over tokens, which even out single validations."""
-        changes = [law.at(tokens / self.unit_tokens)[:, 0] for law in self.powers[name]]
+        """Losses [B, R] after so many tokens, by the laws over tokens, which even out single validations.
+
+        Beyond the pilots' end they go on from their slope there, one power no faster than a root and two as a
+        logarithm: fits of short runs bend, and four times as far they would bend out of sight.
+        """
+        place = tokens / self.unit_tokens
+        changes = [_change(law, place) for law in self.powers[name]]
         return np.asarray(self.starts[name] + np.stack(changes, axis=1))
 
     def over_ratios(self, name: str, tokens: float, near: Powers | None = None) -> Powers:
@@ -51,12 +58,22 @@ class CriticalLaw:
     def critical(self, draw: int) -> Powers | None:
         """R(T) = a T^s + b through the turning points, T in `unit_tokens`; none if they are too few or fall."""
         point_R = self.points[draw]
-        turned_R = np.isfinite(point_R) & (point_R > 0)
+        turned_R = np.isfinite(point_R) & (point_R > 0) & self.firm
         if turned_R.sum() < MIN_PAIRS or len(np.unique(point_R[turned_R])) < MIN_PAIRS:
             return None
         ratio_R = self.ratios[turned_R]
         law = fit_powers(point_R[turned_R] / self.unit_tokens, ratio_R[None], CRITICAL_EXPONENTS)
         return law if (law.factors * law.exponents)[0, 0] > 0 else None
+
+
+def _change(law: Powers, place: float) -> np.ndarray:
+    if place <= 1:
+        return np.asarray(law.at(place)[:, 0])
+    step_B: Any = np.log(place)
+    if law.exponents.shape[1] == 1:
+        exponent_B = np.minimum(law.exponents[:, 0], ROOT)
+        step_B = np.expm1(exponent_B * np.log(place)) / exponent_B
+    return np.asarray(law.at(1.0)[:, 0] + law.slope(1.0)[:, 0] * step_B)
 
 
 @dataclass(frozen=True)
@@ -139,17 +156,20 @@ def _root(one: Powers, other: Powers, lambda_: float, near: float, step: float) 
     return float(brentq(slope, near / step, near * step, xtol=1e-15, rtol=1e-12))
 
 
-def fit_critical(curves: Sequence[Curve], roles: Mapping[str, str], lambda_: float) -> CriticalLaw:
-    """The law of some curves, in ascending order of their ratios."""
+def fit_critical(curves: Sequence[Curve], roles: Mapping[str, str], lambda_: float, min_r2: float = 0.0) -> CriticalLaw:
+    """The law of some curves, in ascending order of their ratios; `min_r2` of those whose T0 is firm."""
     starts = {name: float(np.mean([curve.starts[name] for curve in curves])) for name in roles}
     losses = {name: [curve.mean(name)[None] for curve in curves] for name in roles}
-    return _fitted(curves, losses, roles, starts, lambda_, None)
+    law = _fitted(curves, losses, roles, starts, lambda_, None)
+    r2 = quality(law, curves)
+    return replace(law, firm=np.array([min(r2[name][curve.ratio] for name in GROUPS) >= min_r2 for curve in curves]))
 
 
 def draw_critical(curves: Sequence[Curve], law: CriticalLaw, lambda_: float, num_draws: int, seed: int) -> CriticalLaw:
     """The laws of draws of the curves: a bootstrap."""
     fitted = {name: fitted_over_tokens(law, curves, name) for name in law.roles}
-    return _fitted(curves, draws_of(curves, fitted, num_draws, seed), law.roles, law.starts, lambda_, law)
+    drawn = draws_of(curves, fitted, num_draws, seed)
+    return replace(_fitted(curves, drawn, law.roles, law.starts, lambda_, law), firm=law.firm)
 
 
 def fitted_over_tokens(law: CriticalLaw, curves: Sequence[Curve], name: str) -> list[np.ndarray]:
@@ -169,17 +189,28 @@ def quality(law: CriticalLaw, curves: Sequence[Curve]) -> dict[str, dict[float, 
     }
 
 
+def close(law: CriticalLaw, curves: Sequence[Curve], name: str) -> list[float]:
+    """1 - mean square left at a ratio / variance of the losses of all ratios: high where a loss hardly moves, too."""
+    spread = float(np.var(np.concatenate([curve.mean(name) for curve in curves]))) or 1.0
+    pairs = zip(curves, fitted_over_tokens(law, curves, name), strict=True)
+    return [1 - float(np.mean((curve.mean(name) - fitted_T) ** 2)) / spread for curve, fitted_T in pairs]
+
+
 def well_fitted(
     curves: Sequence[Curve], roles: Mapping[str, str], lambda_: float, min_r2: float
 ) -> tuple[list[Curve], dict[str, float]]:
     """The curves of ratios whose groups are both fitted well enough over tokens, and R2 by fit.
 
+    Well enough: by R2, or, of a loss that hardly moves, beside what the ratios make of it.
+
     Raises:
         ValueError: too few are left, or a law over their ratios misses `min_r2`.
     """
-    by_ratio = quality(fit_critical(curves, roles, lambda_), curves)
+    law = fit_critical(curves, roles, lambda_)
+    by_ratio = quality(law, curves)
     r2 = {f"{word} {ratio:g}": found for name, word in GROUPS.items() for ratio, found in by_ratio[name].items()}
-    kept = [curve for curve in curves if all(by_ratio[name][curve.ratio] >= min_r2 for name in GROUPS)]
+    good_GR = [np.maximum(list(by_ratio[name].values()), close(law, curves, name)) >= min_r2 for name in GROUPS]
+    kept = [curve for curve, good in zip(curves, np.all(good_GR, axis=0), strict=True) if good]
     over = {}
     if len(kept) >= MIN_RATIOS:
         law = fit_critical(kept, roles, lambda_)
@@ -243,6 +274,7 @@ def _fitted(
         starts=starts,
         powers=powers,
         points=critical_points(powers[DOMAIN], powers[GENERAL], lambda_, first) * unit,
+        firm=np.ones(len(curves), dtype=bool),
     )
 
 
@@ -263,6 +295,7 @@ def written(law: CriticalLaw) -> dict[str, Any]:
         "ratios": law.ratios.tolist(),
         "losses": names,
         "critical_points_tokens": points,
+        "firm": law.firm.tolist(),
         "critical": line.written() if line else None,
     }
 
@@ -278,4 +311,5 @@ def read(content: Mapping[str, Any]) -> CriticalLaw:
         starts={name: part["start"] for name, part in losses.items()},
         powers={name: [Powers.read(one) for one in part["over_tokens"]] for name, part in losses.items()},
         points=np.array([points]),
+        firm=np.array(content["firm"]),
     )

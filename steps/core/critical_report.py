@@ -8,6 +8,8 @@ import numpy as np
 from steps.core.critical import Choice, CriticalLaw
 from steps.core.curves import GENERAL, PLACES, SHARE, Curve, dots, line, panel, panels_of
 
+FAR = 4.2  # times the pilots' tokens: a budget farther away is not foretold
+
 
 def refusal(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> str:
     """Why no ratio is recommended: what the data showed, and what to run instead."""
@@ -31,8 +33,8 @@ def refusal(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> 
 
 def told(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> list[str]:
     """Why this ratio."""
-    pairs = zip(law.ratios, law.points[0], strict=True)
-    kinds = [f"{ratio:g} {_kind(point)}" for ratio, point in pairs]
+    rows = zip(law.ratios, law.points[0], law.firm, strict=True)
+    kinds = [f"{ratio:g} {_kind(point)}{'' if firm else ' (hardly more than noise)'}" for ratio, point, firm in rows]
     top = law.ratios[-1]
     why = {
         "critical": f"the law over turning points gives {choice.critical:.3f} for {tokens:,.0f} tokens",
@@ -49,7 +51,7 @@ def told(law: CriticalLaw, choice: Choice, tokens: float, epsilon: float) -> lis
         found.append(f"That lies below the smallest ratio tested, {law.ratios[0]:g}: an extrapolation.")
     if tokens > law.unit_tokens * 1.001:
         found.append(
-            f"The pilots saw {law.unit_tokens:,.0f} tokens; losses at {tokens:,.0f} follow their curves "
+            f"The pilots saw {law.unit_tokens:,.0f} tokens; losses at {tokens:,.0f} go on from their slopes, "
             f"{tokens / law.unit_tokens:.1f} times as far."
         )
     return found
@@ -61,11 +63,18 @@ def _kind(point: float) -> str:
     return f"turns after {point:,.0f} tokens" if np.isfinite(point) else "rises throughout"
 
 
-def in_range(law: CriticalLaw, choice: Choice, tokens: float) -> bool:
-    """Whether the recommendation rests on ratios and turning points that were seen."""
-    points = [point for point in law.points[0] if 0 < point < np.inf]
+def trusted(law: CriticalLaw, choice: Choice, tokens: float, chosen: np.ndarray) -> bool:
+    """Whether the recommendation rests on ratios, turning points and tokens near those seen, and most draws agree."""
+    points = [point for point in law.points[0][law.firm] if 0 < point < np.inf]
     near = choice.bound != "critical" or (min(points) / 2 <= tokens <= 2 * max(points))
-    return bool(near and law.ratios[0] <= choice.ratio <= law.ratios[-1])
+    inside = law.ratios[0] <= choice.ratio <= law.ratios[-1] and tokens <= FAR * law.unit_tokens
+    return bool(near and inside and np.isnan(chosen).sum() * 10 <= len(chosen))
+
+
+def doubts(chosen: np.ndarray) -> list[str]:
+    """How many draws of the bootstrap gave no ratio."""
+    without = int(np.isnan(chosen).sum())
+    return [f"In {without} of {len(chosen)} draws of the pilots no ratio was feasible."] if without else []
 
 
 def curves_of(
@@ -86,7 +95,7 @@ def curves_of(
         return np.asarray(law.starts[name] + law.powers[name][place].at(token_X / law.unit_tokens)[0])
 
     panels = panels_of(curves, unseen, over_ratios, over_tokens, tokens, choice.ratio)
-    turned_R = (law.points[0] > 0) & np.isfinite(law.points[0])
+    turned_R = (law.points[0] > 0) & np.isfinite(law.points[0]) & law.firm
     critical = law.critical(0)
     if turned_R.any():
         token_X = np.geomspace(law.points[0][turned_R].min(), max(tokens, law.points[0][turned_R].max()), PLACES)

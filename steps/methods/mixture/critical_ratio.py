@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from steps.core import critical
 from steps.core.critical import MIN_POINTS, MIN_RATIOS, CriticalLaw, choose
-from steps.core.critical_report import curves_of, in_range, refusal, told
+from steps.core.critical_report import curves_of, doubts, refusal, told, trusted
 from steps.core.curves import DOMAIN, GENERAL, GROUPS, Curve, change_error, held_out_rows
 from steps.core.laws import interval
 from steps.core.method import Cite
@@ -26,7 +26,7 @@ class CriticalRatio(Mixture):
     Units:      R share of new text in loss tokens; T loss tokens of a run; losses nats per token
     Differs:    a ratio whose general loss falls from the start is feasible; with fewer than three turning points the
                 largest ratio that has turned is taken; never above the largest ratio tested; L(R) is fitted to the laws
-                over T, not to single validations; several tasks of a role count by their mean
+                over T, which beyond the pilots go on from their last slope; several tasks of a role count by their mean
     Reduces to: the turning points of general loss as lambda grows (close); `fixed` at the recommended share (exact)
     """
 
@@ -81,7 +81,7 @@ class CriticalRatio(Mixture):
         losses = self._losses(law, choice.ratio, tokens)
         return {
             "method": self.method_name(),
-            "law": critical.written(law),
+            "law": {**critical.written(law), "doubts": doubts(chosen)},
             "ratio": choice.ratio,
             "recommended": by_source(shares_at(choice.ratio, supply, self.new)),
             "predicted": {task: loss for task, loss in losses.items() if task not in GROUPS},
@@ -94,12 +94,12 @@ class CriticalRatio(Mixture):
                 "held_out": rows,
                 "change_error": {group: change_error(rows, group) for group in ("domain", "general")},
                 "bound": choice.bound,
-                "trusted": in_range(law, choice, tokens),
+                "trusted": trusted(law, choice, tokens, chosen),
                 "domain_improves": losses[DOMAIN] < law.starts[DOMAIN],
                 "draws_without_a_ratio": int(np.isnan(chosen).sum()),
             },
             "curves": curves_of(law, drawn, curves, unseen, choice, tokens),
-            "told": told(law, choice, tokens, self.epsilon),
+            "told": told(law, choice, tokens, self.epsilon) + doubts(chosen),
         }
 
     def decide(self, supply: Supply, seed: int) -> Decision:
@@ -108,13 +108,15 @@ class CriticalRatio(Mixture):
         Raises:
             ValueError: the recipe names no fit, another method's, or no ratio is feasible at this budget.
         """
-        law, tokens = critical.read(fitted(self.method_name(), self.fit, supply)), float(supply.budget_tokens)
+        content = fitted(self.method_name(), self.fit, supply)
+        law, tokens = critical.read(content), float(supply.budget_tokens)
         choice = choose(law, tokens, self.epsilon)
         if np.isnan(choice.ratio):
             raise ValueError(refusal(law, choice, tokens, self.epsilon))
         losses = self._losses(law, choice.ratio, tokens)
         predicted = {task: loss for task, loss in losses.items() if task not in GROUPS}
-        return decided(choice.ratio, predicted, told(law, choice, tokens, self.epsilon), supply, self.new)
+        reasons = told(law, choice, tokens, self.epsilon) + content["doubts"]
+        return decided(choice.ratio, predicted, reasons, supply, self.new)
 
     def predict(self, content: Mapping[str, Any], ratio: float, tokens: float) -> dict[str, float]:
         """Task -> loss at any ratio after so many tokens, by a fit that `learn` wrote."""
@@ -135,7 +137,7 @@ class CriticalRatio(Mixture):
                 f"critical-ratio: wanted pilots of one model, found {sorted(sizes)} parameters; use domain-law"
             )
         curves, r2 = critical.well_fitted(curves, groups, self.lambda_, self.min_r2)
-        return curves, unseen, groups, critical.fit_critical(curves, groups, self.lambda_), r2
+        return curves, unseen, groups, critical.fit_critical(curves, groups, self.lambda_, self.min_r2), r2
 
     def _at(self, law: CriticalLaw) -> Callable[[str, float, float], float]:
         return lambda name, ratio, tokens: self._losses(law, ratio, tokens)[name]

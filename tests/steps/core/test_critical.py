@@ -50,7 +50,7 @@ def with_points(points: list[float], ratios: list[float], general: float = 2.5) 
         return [Powers(np.zeros((1, 1)), np.ones((1, 1)), level) for level in levels]
 
     powers = {name: still(start) for name, start in START.items()}
-    return CriticalLaw(np.array(ratios), 100.0, ROLES, START, powers, np.array([points]))
+    return CriticalLaw(np.array(ratios), 100.0, ROLES, START, powers, np.array([points]), np.ones(len(ratios), bool))
 
 
 def test_the_law_through_published_points_gives_the_published_ratio() -> None:
@@ -156,6 +156,15 @@ def test_losses_between_ratios_and_beyond_the_pilots_are_predicted() -> None:
     assert found[GENERAL][0] == pytest.approx(true[GENERAL][0], abs=0.05)  # its ratio law is no power here
 
 
+def test_beyond_the_pilots_a_loss_goes_on_from_its_slope_and_no_faster_than_a_root() -> None:
+    law = with_points([0, 0, 0, 0], RATIOS[:4])
+    straight, bent = power(-0.1, 1.0, 0.0), Powers(np.array([[0.3, -0.2]]), np.array([[0.5, 1.0]]), np.zeros(1))
+    law = replace(law, powers={DOMAIN: [straight] * 4, GENERAL: [bent] * 4})
+    assert law.losses_at(DOMAIN, 100.0)[0, 0] == pytest.approx(2.9)
+    assert law.losses_at(DOMAIN, 400.0)[0, 0] == pytest.approx(2.9 - 0.1 * 2)  # (4^0.5 - 1) / 0.5 = 2, not 3
+    assert law.losses_at(GENERAL, 400.0)[0, 0] == pytest.approx(2.6 - 0.05 * np.log(4))  # not 2.5 + 0.6 - 0.8
+
+
 def test_a_task_without_a_law_of_its_own_takes_its_groups_with_its_distance() -> None:
     law = fit_critical(curves(RATIOS), ROLES, LAMBDA)
     apart = [1.3, 0.7, 1.3, 0.7, 1.0]
@@ -183,3 +192,17 @@ def test_ratios_that_cannot_be_fitted_are_left_out_and_too_few_refused() -> None
     assert found["general 0.55"] < 0.8
     with pytest.raises(ValueError, match=r"wanted R2 of at least 0.8 .* over tokens at 4 ratios.*general 0.55"):
         well_fitted([*good[:3], *noise], ROLES, LAMBDA, min_r2=0.8)
+
+
+def test_a_loss_that_hardly_moves_is_kept_but_its_turn_counts_for_nothing() -> None:
+    seen = curves(RATIOS, noise=1e-4)
+    level = fit_critical(seen, ROLES, LAMBDA).over_ratios(GENERAL, UNIT).at(0.15)
+    still = curves([0.15])[0]
+    flat = level + 1e-4 * np.random.default_rng(0).normal(size=(1, 25))
+    still = replace(still, losses={DOMAIN: still.losses[DOMAIN], GENERAL: flat})
+    kept, r2 = well_fitted([still, *seen], ROLES, LAMBDA, min_r2=0.8)
+    assert r2["general 0.15"] < 0.8
+    assert kept[0] is still
+    law = fit_critical(kept, ROLES, LAMBDA, min_r2=0.8)
+    assert law.firm.tolist() == [False, True, True, True, True, True]
+    assert read(written(law)).firm.tolist() == law.firm.tolist()

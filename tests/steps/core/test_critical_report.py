@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from steps.core.critical import choose, draw_critical, fit_critical
-from steps.core.critical_report import curves_of, in_range, refusal, told
+from steps.core.critical_report import curves_of, doubts, refusal, told, trusted
 from tests.steps.core.pilot_worlds import ROLES, UNIT, curves
 from tests.steps.core.test_critical import LAMBDA, RATIOS, with_points
 
@@ -20,7 +20,7 @@ def test_the_reason_names_every_ratio_and_what_bounds_the_choice() -> None:
         "Recommended share of new text 0.300 (replay 0.700): 0.3 and all smaller ratios have turned by 200 tokens, the "
         "next one has not; too few turning points for a law between them."
     )
-    assert far == "The pilots saw 100 tokens; losses at 200 follow their curves 2.0 times as far."
+    assert far == "The pilots saw 100 tokens; losses at 200 go on from their slopes, 2.0 times as far."
 
 
 def test_a_refusal_says_what_was_seen_and_what_to_run() -> None:
@@ -33,11 +33,16 @@ def test_a_refusal_says_what_was_seen_and_what_to_run() -> None:
     assert "within epsilon 0.05 of its start" in refusal(above, choose(above, 100.0, 0.05), 100.0, 0.05)
 
 
-def test_far_from_every_turning_point_is_out_of_range() -> None:
+def test_far_from_turning_points_or_pilots_or_against_the_draws_nothing_is_trusted() -> None:
     law = fit_critical(curves(RATIOS), ROLES, LAMBDA)
-    near, below = 0.6 * UNIT, 0.01 * UNIT
-    assert in_range(law, choose(law, near, 0.05), near)
-    assert not in_range(law, choose(law, below, 0.05), below)
+    near, below, far = 0.6 * UNIT, 0.01 * UNIT, 5 * UNIT
+    agreed, split = np.full(10, 0.5), np.array([0.5] * 5 + [np.nan] * 5)
+    assert trusted(law, choose(law, near, 0.05), near, agreed)
+    assert not trusted(law, choose(law, near, 0.05), near, split)
+    assert not trusted(law, choose(law, below, 0.05), below, agreed)
+    assert not trusted(law, choose(law, far, 0.05), far, agreed)
+    assert doubts(agreed) == []
+    assert doubts(split) == ["In 5 of 10 draws of the pilots no ratio was feasible."]
 
 
 def test_the_plots_are_json_with_lines_and_points_of_equal_labels() -> None:

@@ -22,7 +22,7 @@ class SkillGraph(Mixture):
                 w_i = prior_i exp(eta_t sum_j A_ij l_j), l_j = sum of task j's validation loss over `window` rounds;
                 with `targets` only their columns, and the mean. Replay keeps `replay_share` and the rule acts on the
                 new tasks; without `keep_replay_share` it acts on all sources, and sets how much is replayed
-    Shapes:     A [sources, tasks]; a round is one loss per task, its mean; the first round is before training
+    Shapes:     A [sources, tasks]; a round is one loss per task, that at its end; the first is before training
     Units:      losses in nats per token; eta is per nat
     Differs:    the window counts rounds, the public code's counts evaluations; L(0) is before training, there it is the
                 second evaluation; `dynamic_lambda` halves what is not a source's own task, also where A is not square

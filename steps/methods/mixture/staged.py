@@ -23,7 +23,7 @@ class Staged(Mixture):
         title="How Abilities in Large Language Models are Affected by Supervised Fine-tuning Data Composition",
         id="arXiv:2310.05492",
         where="section 3.5, dual-stage mixed fine-tuning (DMT)",
-        checked="recalled",
+        checked="secondary",
     )
 
     first_part: float = Field(0.7, gt=0, le=1, description="part of the budget that stage one takes; ours")

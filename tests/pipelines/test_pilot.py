@@ -12,7 +12,7 @@ from pipelines.edge.pilots import MADE, Piloted, Pilots
 from pipelines.edge.session import attempt_of, pending
 from pipelines.pilot import pilot
 from pipelines.recipe import PilotConfig, Recipe
-from steps.core.method import Cite
+from steps.core.method import Cite, from_recipe
 from steps.core.shards import digest_of_file
 from steps.methods.mixture import Decision, Mixture, Pilot, Shares, Supply, Trial
 from tests.workspaces import run, tiny, workspace
@@ -170,25 +170,33 @@ def test_a_mixture_that_needs_no_pilots_says_so(home: Home) -> None:
     assert "mixture fixed needs no pilots" in found.reasons[0]
 
 
-def test_the_refresh_after_it_reads_what_the_data_stages_made_and_shows_predicted_beside_actual(
-    home: Home, first: Piloted
-) -> None:
+LAW = {"method": "domain-law", "ratios": [0.2, 0.4, 0.5, 0.6, 0.8], "held_out": [0.5], "pilot_tokens": 1500}
+LAW |= {"min_r2": 0.0, "tolerance": 10.0, "starts": 2, "draws": 4}  # so small a model teaches nothing but the path
+
+
+def test_a_law_of_pilots_is_read_by_the_refresh_that_names_it_and_stands_beside_what_came(home: Home) -> None:
     from mlflow import MlflowClient
 
-    class Told(Lowest):
-        def decide(self, supply: Supply, seed: int) -> Decision:
-            return Decision(stages=(self._at(0.2, supply),), predicted={"statements": 5.0, "nowhere": 1.0})
-
+    found = pilots(home, recipe(from_recipe("mixture")(LAW)).model_copy(update={"pilot": PilotConfig(validations=4)}))
+    assert found.kind == "fitted", found.reasons
+    assert {row["task"] for row in found.plan["checks"]["held_out"]} >= {None, "statements", "types", "general"}
+    fit = {"path": found.path, "digest": found.digest}
     made = {path: path.stat().st_mtime_ns for path in (home.root / "data").glob("[csi]*/**/record.json")}
     assert len(made) >= 6
-    outcome = run(home, recipe(Told()))
-    assert {path: path.stat().st_mtime_ns for path in made} == made
+    outcome = run(home, recipe(from_recipe("mixture")({**LAW, "fit": fit})))
+    assert {path: path.stat().st_mtime_ns for path in made} == made, "the data stages were made by the pilots"
     client = MlflowClient()
     metrics = client.get_run(outcome.run_id).data.metrics
-    assert metrics["plan/predicted_statements"] == 5.0
-    assert metrics["plan/actual_statements"] == metrics["train/validation_statements"]
-    assert "plan/predicted_nowhere" not in metrics
+    for task in ROLES:
+        assert metrics[f"plan/predicted_{task}"] == pytest.approx(found.plan["predicted"][task])
+        assert metrics[f"plan/actual_{task}"] == metrics[f"train/validation_{task}"]
+    assert metrics["plan/replay_share"] == pytest.approx(1 - found.plan["ratio"], abs=1e-3)
     assert "plots/predicted_and_actual.png" in {file.path for file in client.list_artifacts(outcome.run_id, "plots")}
+
+
+def test_a_recipe_without_its_fit_is_told_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run `perennial pilot RECIPE`"):
+        run(workspace(tmp_path, documents=30), recipe(from_recipe("mixture")(LAW)))
 
 
 def test_how_pilots_are_run_is_no_part_of_a_refresh(home: Home) -> None:

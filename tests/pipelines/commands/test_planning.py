@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipelines.commands.planning import _table
 from pipelines.edge.pilots import Piloted
+from steps.core.method import from_recipe, method_names
 from steps.methods.mixture import Fit
 from tests.command_line import call
 from tests.pipelines.edge.test_pilots import PILOT, ROLES
@@ -77,3 +78,14 @@ def test_a_mixture_without_pilots_is_answered_at_once(tmp_path: Path) -> None:
     code, text = call("-w", str(home.root), "pilot", "tiny", "--json")
     assert code == 0
     assert json.loads(text[text.index("{") :])["kind"] == "needless"
+
+
+@pytest.mark.parametrize("slot", ["select", "replay", "mixture", "order"])
+def test_the_page_on_planning_has_every_method_with_a_recipe_that_loads(slot: str) -> None:
+    page = Path("docs/planning.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| {slot} | ")]
+    assert sorted(row[1] for row in rows) == method_names(slot)
+    for row in rows:
+        (section,) = yaml.safe_load(row[-1].strip(" |`")).values()
+        (method,) = section.values()
+        assert from_recipe(slot)(method).method_name() == row[1]

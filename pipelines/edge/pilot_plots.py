@@ -56,8 +56,9 @@ def _panel(axes: "Axes", panel: Mapping[str, Any]) -> None:
         return colours.setdefault(label.partition(",")[0], COLOURS[len(colours) % len(COLOURS)])
 
     for line in panel.get("lines", ()):
+        again = line["label"].partition(",")[0] in colours  # the same loss once more, such as after the full run
         shade = colour(line["label"])
-        axes.plot(line["x"], line["y"], color=shade, lw=1.8, label=line["label"])
+        axes.plot(line["x"], line["y"], color=shade, lw=1.8, ls="--" if again else "-", label=line["label"])
         if line.get("low") and line.get("high"):
             axes.fill_between(line["x"], line["low"], line["high"], color=shade, alpha=0.15, lw=0)
     for points in panel.get("points", ()):

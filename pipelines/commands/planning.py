@@ -68,7 +68,9 @@ def _pilots(piloted: "Piloted") -> "Table":
 
     share = 100 * piloted.tokens / piloted.budget_tokens
     title = f"Pilots: {piloted.tokens:,} loss tokens, {share:.0f} % of the full run's; validation loss, nats per token"
-    table = Table("new text", "loss tokens", "seed", "domain", "general", "", title=title, title_justify="left")
+    table = Table(
+        "new text", "loss tokens", "seed", "domain, mean", "general, mean", "", title=title, title_justify="left"
+    )
     for each in sorted(piloted.pilots, key=lambda pilot: (pilot.trial.shares.replay, pilot.trial.seed), reverse=True):
         losses = groups_of(piloted, each)
         cells = [f"{b:.3f} → {a:.3f}" for b, a in (losses[g] for g in ("domain", "general") if g in losses)]
@@ -81,14 +83,16 @@ def _pilots(piloted: "Piloted") -> "Table":
 def _held_out(rows: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
-    table = Table("loss", "new text", "before", "measured", "predicted", "error of the change", "interpolated", "")
+    table = Table(
+        "loss", "new text", "before", "measured", "predicted", "error of the change", "interpolated", "its error"
+    )
     table.title, table.title_justify = "At the held-out ratio", "left"
     for row in rows:
         change = row["actual"] - row["start"]
         errors = [row[name] - row["actual"] for name in ("predicted", "interpolated")]
         shares = [f"{100 * abs(error / change):.0f} %" if change else "-" for error in errors]
         losses = [f"{row[name]:.3f}" for name in ("start", "actual", "predicted")]
-        name = row["task"] or row["group"]
+        name = row["task"] or f"{row['group']}, mean"
         table.add_row(name, f"{100 * row['ratio']:.0f} %", *losses, shares[0], f"{row['interpolated']:.3f}", shares[1])
     return table
 

@@ -61,6 +61,8 @@ def log_refresh(
     tracker.table("lineage/recipe.json", do.written.dump())
     for name in ("dvc.lock", "dvc.yaml", "data/tasks.yaml"):
         tracker.files({"lineage": root / name})
+    if fit := getattr(do.recipe.plan.mixture, "fit", None):
+        tracker.files({"lineage": root / fit.path})
     with tempfile.TemporaryDirectory() as folder:
         tracker.files({"lineage": write_used(root / made["mix"].path, Path(folder))})
     for task in do.landings:

@@ -46,6 +46,7 @@ PARTS = (  # files and folders of a workspace, and patterns
     "data/*.*",
     "data/contracts",
     "data/landing",
+    "data/pilots/*/*.*",  # what pilots showed and the fits that recipes name, not text or weights of one under way
     "data/state",
     ".perennial/mlflow",
     ".perennial/models",

@@ -191,7 +191,8 @@ def test_a_law_of_pilots_is_read_by_the_refresh_that_names_it_and_stands_beside_
         assert metrics[f"plan/predicted_{task}"] == pytest.approx(found.plan["predicted"][task])
         assert metrics[f"plan/actual_{task}"] == metrics[f"train/validation_{task}"]
     assert metrics["plan/replay_share"] == pytest.approx(1 - found.plan["ratio"], abs=1e-3)
-    assert "plots/predicted_and_actual.png" in {file.path for file in client.list_artifacts(outcome.run_id, "plots")}
+    files = {file.path for place in ("plots", "lineage") for file in client.list_artifacts(outcome.run_id, place)}
+    assert {"plots/predicted_and_actual.png", "lineage/plan.json"} <= files
 
 
 def test_a_recipe_without_its_fit_is_told_how_to_get_one(tmp_path: Path) -> None:

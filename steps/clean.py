@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Corpus, Holdout, Index, Kept, Landed, Model
+from steps.core.columns import Columns
 from steps.core.conservation import conservation
 from steps.core.documents import Item, read_items
 from steps.core.holdouts import PARTS, held_folders, rows_of, without_tasks
@@ -22,7 +24,7 @@ from steps.core.workspace import Workspace
 from steps.curation.batch_rules import BatchRules, Checked, check, last_figures, next_figures, write_figures
 from steps.curation.chain import Chain
 from steps.curation.cleaned import contract_of, result_of
-from steps.curation.finish import Fit, twins, write
+from steps.curation.finish import Fit, write_all
 from steps.curation.learn import learn
 from steps.curation.look import known_rows, look_all, stale_keys
 from steps.curation.rebuild import rebuilt
@@ -87,6 +89,8 @@ def clean(
     states = {task: rows_of(workspace, holdout, task) for task in corpus}
     stale = stale_keys(corpus, looks, states, OpenIndex(folders))
     known = known_rows(looks, states, stale)
+    for own_look in looks.values():
+        own_look.contents = np.empty((0, 2), dtype=np.uint64)  # nobody asks again
     items = (item for place in (holdout.gate, holdout.validation) for item in _items(workspace.at(place.path)))
     grams = save_grams(workspace.path / "parts", config.decontaminate.grams_of(items))
     swept: dict[str, Swept] = {}
@@ -103,7 +107,7 @@ def clean(
             held[task] = why
 
     def put(folder: Path, tasks: Iterable[str]) -> dict[str, Fit]:
-        fits = _write(folder, {task: swept[task] for task in tasks})
+        fits = write_all(folder, {task: swept[task] for task in tasks}, workspace.path / "parts")
         for task, fit in fits.items():
             facts = statistics_of(looks[task], states[task], known[task], swept[task], fit.places)
             write_json(folder / task / "statistics.json", facts)
@@ -122,10 +126,10 @@ def clean(
         kept = clean(workspace, config, others, rest, index, buffer, model, consumed)
         return kept.model_copy(update={"held": {**held, **kept.held}, "rebuilt": remade})
     fits = put(workspace.path, swept)
-    shutil.rmtree(workspace.path / "parts", ignore_errors=True)
     write_figures(workspace.path / "index", next_figures(config.batch, before, figures))
     superseded = {task: int((states[task] == SUPERSEDED).sum()) for task in corpus}
     result = _describe(workspace, settings, corpus, holdout, index, stale, superseded, fits)
+    shutil.rmtree(workspace.path / "parts", ignore_errors=True)
     for task in corpus:
         conservation(corpus, holdout, result, task)
     return result.model_copy(update={"rebuilt": remade})
@@ -137,17 +141,6 @@ def _why_held(config: CleanConfig, own: Corpus, swept: Swept, figures: Figures, 
     if contaminated > config.max_contaminated * figures.judged and own.task.role == "train":
         why.append(f"{contaminated:,} of {figures.judged:,} documents contain hold-out items")
     return "; ".join(why)
-
-
-def _write(folder: Path, swept: Mapping[str, Swept]) -> dict[str, Fit]:
-    """Write what is kept and dropped of every task."""
-    labels = twins(swept)
-    keys = [key for own in swept.values() for part in own.parts for key in part.keys]
-    fits, begin = {}, 0
-    for task, own in swept.items():
-        fits[task] = write(folder / task, own, labels[task], begin, keys)
-        begin += own.num_fit
-    return fits
 
 
 def _items(folder: Path) -> Iterator[Item]:
@@ -167,14 +160,13 @@ def _describe(
     fits: Mapping[str, Fit],
 ) -> Kept:
     """The artifact over what was written, and the new segment of the index."""
-    rows = [IndexRow(key, task) for key, task in stale.items()]
-    bands = [own.bands for own in fits.values() if len(own.rows)]
-    width = max((part.shape[1] for part in bands), default=0)
-    bands = [np.zeros((len(rows), width), dtype=np.uint64), *bands]
-    rows += [row for own in fits.values() for row in own.rows]
-    write_index(workspace.path / "index", rows, np.concatenate(bands), settings)
+    leaving = [IndexRow(key, task) for key, task in stale.items()]
+    buckets = Columns([own.bands for own in fits.values() if own.num_kept])
+    buckets = Columns([np.zeros((len(leaving), buckets.num_columns), dtype=np.uint64), buckets])
+    rows = chain(leaving, chain.from_iterable(own.rows() for own in fits.values()))
+    write_index(workspace.path / "index", rows, buckets, settings)
     segments = (*index.segments, describe_segment(workspace, workspace.path / "index"))
-    kept = {task: len(own.rows) for task, own in fits.items()}
+    kept = {task: own.num_kept for task, own in fits.items()}
     dropped = {task: dict(sorted(own.drops.items())) for task, own in fits.items()}
     for task, count in kept.items():
         logger.info("%s: kept %d documents; dropped: %s", task, count, dropped[task] or "none")

@@ -3,6 +3,7 @@
 import hashlib
 import heapq
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,12 @@ import orjson
 from pydantic import Field, model_validator
 
 from steps.core.artifacts import Corpus, Frozen, Holdout, HoldoutState, TaskFacts
+from steps.core.columns import Columns
 from steps.core.documents import document_of, row_of
 from steps.core.holdouts import PARTS, SALT, Items, cut_items, describe, held_folders, order_of, write_items
-from steps.core.index import IndexRow
 from steps.core.minhash import clusters
 from steps.core.records import FREE, HELD, SUPERSEDED, newest
-from steps.core.scan import Scan, scan_all, withdrawn, write_held
+from steps.core.scan import SIDES, Scan, scan_all, withdrawn, write_held
 from steps.core.shards import write_array, write_lines
 from steps.core.state import HeldDocument, HeldOut, Part, current_items, without
 from steps.core.workspace import Workspace
@@ -75,17 +76,17 @@ def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus
         candidates: list[HeldDocument] = []
         removed = [(key, part) for key, task, part in gone if task == name]
         if name in corpus:
-            parts = _sides(config, corpus[name].task, scans[name], live[name], {key for key, _, _ in gone})
-            held_rows = np.array([part is not None for part in parts], dtype=bool)
-            states = np.where(live[name], np.where(held_rows, HELD, FREE), SUPERSEDED).astype(np.int8)
+            sides = _sides(config, corpus[name].task, scans[name], live[name], {key for key, _, _ in gone})
+            states = np.where(live[name], np.where(sides > 0, HELD, FREE), SUPERSEDED).astype(np.int8)
             write_array(workspace.path / "rows" / f"{name}.npy", states)
             held_out[name] = int((states == HELD).sum())
-            candidates = _hold_out(workspace, config, corpus[name], scans[name], parts, removed)
+            candidates = _hold_out(workspace, config, corpus[name], scans[name], sides, removed)
             logger.info("%s: held out %d of %d documents", name, held_out[name], int(live[name].sum()))
         elif removed:
-            write_held(workspace.path / "segment", name, [], removed, np.empty((0, 0), dtype=np.uint64))
+            write_held(workspace.path / "segment", name, removed, np.empty(0, dtype=np.int8), Columns([]))
         items[name] = _items_of(workspace, config, corpus.get(name), name, candidates, before)
         write_items(workspace.path, name, items[name])
+    shutil.rmtree(workspace.path / "parts", ignore_errors=True)
     (workspace.path / "rows").mkdir(exist_ok=True)
     return describe(workspace, workspace.path, old.segments, items, held_out, workspace.path / "rows")
 
@@ -101,22 +102,27 @@ def side_of(config: SplitConfig, task: TaskFacts, key: str) -> Part | None:
     return "validation" if share < config.gate_share + config.validation_share else None
 
 
-def _sides(config: SplitConfig, task: TaskFacts, found: Scan, live: np.ndarray, gone: set[str]) -> list[Part | None]:
-    """The part of every record; near-duplicates lie on one side, that of the smallest key among them."""
-    bands = np.where(live[:, None], found.bands, np.uint64(0))  # superseded records draw nobody to their side
-    labels = clusters(bands).tolist()
-    fixed: dict[int, Part] = {}
-    smallest: dict[int, str] = {}
-    for row in np.flatnonzero(live).tolist():
-        label, key, part = labels[row], found.keys[row], found.parts[row]
-        if part is not None and key not in gone and fixed.get(label) != "gate":
-            fixed[label] = part
-        smallest[label] = min(smallest.get(label, key), key)
-    sides = {label: fixed.get(label) or side_of(config, task, key) for label, key in smallest.items()}
-    parts: list[Part | None] = [None] * len(labels)
-    for row in np.flatnonzero(live).tolist():
-        parts[row] = found.parts[row] if found.by_key[row] and found.keys[row] not in gone else sides[labels[row]]
-    return parts
+def _sides(config: SplitConfig, task: TaskFacts, found: Scan, live: np.ndarray, gone: set[str]) -> np.ndarray:
+    """The side of every record, a place in SIDES; near-duplicates lie on one, that of the smallest key among them."""
+    labels = clusters(found.bands, live)  # superseded records draw nobody to their side
+    sides = np.zeros(len(live), dtype=np.int8)  # of each label
+    num_alike = np.bincount(labels[live], minlength=len(live))
+    held = found.parts > 0
+    smallest: dict[int, str] = {}  # of labels that several records have
+    for row, key in enumerate(found.keys):
+        if held[row] and key in gone:
+            held[row] = False
+        if live[row] and num_alike[labels[row]] == 1:
+            sides[labels[row]] = SIDES.index(side_of(config, task, key))
+        elif live[row]:
+            label = int(labels[row])
+            smallest[label] = min(smallest.get(label, key), key)
+    for label, key in smallest.items():
+        sides[label] = SIDES.index(side_of(config, task, key))
+    for part in reversed(PARTS):  # what touches both parts is the gate's
+        sides[labels[live & held & (found.parts == SIDES.index(part))]] = SIDES.index(part)
+    sides = np.where(held & found.by_key, found.parts, sides[labels])
+    return np.where(live, sides, np.int8(0))
 
 
 def _hold_out(
@@ -124,33 +130,27 @@ def _hold_out(
     config: SplitConfig,
     corpus: Corpus,
     found: Scan,
-    parts: list[Part | None],
+    sides: np.ndarray,
     removed: Sequence[tuple[str, Part]],
 ) -> list[HeldDocument]:
     """Write the documents that are newly held out; returns those whose items come first."""
-    rows = [row for row, part in enumerate(parts) if part is not None and not found.known[row]]
+    new = np.where(found.known, np.int8(0), sides)
     wanted = CANDIDATES * (config.gate_items + config.fresh_items + config.validation_items)
-    first = set(heapq.nsmallest(wanted, rows, key=lambda row: order_of(found.keys[row])))
-    candidates, index = [], []
-    wanted_rows = iter(rows)
-    following = next(wanted_rows, None)
-    file = workspace.at(corpus.path) / "documents.jsonl"
+    places = ((order_of(key), row) for row, key in enumerate(found.keys) if new[row])
+    first = {row for _, row in heapq.nsmallest(wanted, places)}
+    candidates = []
 
     def documents() -> Iterator[dict[str, Any]]:
-        nonlocal following
-        with file.open("rb") as lines:
+        with (workspace.at(corpus.path) / "documents.jsonl").open("rb") as lines:
             for row, line in enumerate(lines):
-                if row != following:
-                    continue
-                following = next(wanted_rows, None)
-                held = document_of({**orjson.loads(line), "part": parts[row]}, HeldDocument)
-                index.append((held.part, IndexRow(held.key, held.task, held.content_hash), row))
-                if row in first:
-                    candidates.append(held)
-                yield row_of(held)
+                if new[row]:
+                    held = document_of({**orjson.loads(line), "part": SIDES[new[row]]}, HeldDocument)
+                    if row in first:
+                        candidates.append(held)
+                    yield row_of(held)
 
     write_lines(workspace.path / "segment" / corpus.task.name / "documents.jsonl", documents())
-    write_held(workspace.path / "segment", corpus.task.name, index, removed, found.bands)
+    write_held(workspace.path / "segment", corpus.task.name, removed, new, found.bands)
     return candidates
 
 

@@ -6,18 +6,22 @@ row, the fingerprints of its key and content, and sorted tables of both and of e
 segment, so a refresh costs what is new; nothing is read whole but by `items` and `keys`.
 """
 
+import io
 import logging
 import mmap
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import orjson
 
-from steps.core.lookup import Queries, Tables, build_tables, fingerprints
-from steps.core.shards import canonical_json, read_lines, write_atomic, write_lines
+from steps.core.columns import Columns
+from steps.core.lookup import Queries, Tables, build_table, filter_of, filter_words, fingerprints, starts_of
+from steps.core.shards import atomic, canonical_json, read_lines
 from steps.core.state import Entry
 
 logger = logging.getLogger(__name__)
@@ -25,6 +29,8 @@ logger = logging.getLogger(__name__)
 ROWS, TABLES = "index.jsonl", "tables.safetensors"
 KEYS, CONTENTS, BANDS = 0, 1, 2  # the tables of a segment: keys, contents, then one for each band
 FORMAT = 1
+AT_ONCE = 10_000  # rows that are written at a time
+KINDS: dict[str, np.dtype[Any]] = {"U64": np.dtype(np.uint64), "I64": np.dtype(np.int64), "U32": np.dtype(np.uint32)}
 _NONE = np.iinfo(np.int64).max
 
 
@@ -36,15 +42,22 @@ class IndexRow(NamedTuple):
     content_hash: str | None = None
 
 
-def write_index(folder: Path, rows: Iterable[IndexRow], bands: np.ndarray | None, settings: str) -> None:
-    """Write a segment; the same rows give the same bytes.
+def write_index(folder: Path, rows: Iterable[IndexRow], bands: np.ndarray | Columns | None, settings: str) -> None:
+    """Write a segment; the same rows give the same bytes. Of each row some 40 bytes are held, and one table at a time.
 
     `bands` is uint64 [rows, K], one row for each row given, of a removed one zeros; 0 is no bucket. `settings` is a
     digest of what decides the buckets.
     """
-    given = list(rows)
-    write_lines(folder / ROWS, (_written(row) for row in given))
-    write_atomic(folder / TABLES, _tables(given, _offsets(folder / ROWS), bands, settings))
+    left, prints, sizes = iter(rows), [_prints([])], array("q", [0])
+    with atomic(folder / ROWS) as file:
+        while portion := list(islice(left, AT_ONCE)):
+            lines = [f"{canonical_json(_written(row))}\n".encode() for row in portion]
+            file.writelines(lines)
+            sizes.extend(len(line) for line in lines)
+            prints.append(_prints(portion))
+    offsets = np.cumsum(np.frombuffer(sizes, dtype=np.int64))
+    with atomic(folder / TABLES) as file:
+        _write_tables(file, np.concatenate(prints), offsets, bands, settings)
 
 
 def read_index(folder: Path) -> tuple[list[IndexRow], np.ndarray | None, str]:
@@ -169,7 +182,9 @@ class _Part:
         else:
             logger.warning("%s: an index without tables; they are made in memory, at each opening", folder)
             rows = [_row(row) for row in read_lines(folder / ROWS)]
-            content = _tables(rows, _offsets(folder / ROWS), None, "")
+            made = io.BytesIO()
+            _write_tables(made, _prints(rows), _offsets(folder / ROWS), None, "")
+            content = made.getvalue()
         arrays, facts = _parse(content)
         self.tables = Tables.of(arrays)
         self.offsets, self.prints = arrays["offsets"], arrays["prints"]
@@ -208,22 +223,66 @@ def _offsets(path: Path) -> np.ndarray:
     return np.concatenate([[0], ends + 1]).astype(np.int64)
 
 
-def _tables(rows: Sequence[IndexRow], offsets: np.ndarray, bands: np.ndarray | None, settings: str) -> bytes:
-    """The bytes of `tables.safetensors`."""
-    from safetensors.numpy import save
-
-    if bands is None:
-        bands = np.zeros((len(rows), 0), dtype=np.uint64)
-    assert bands.dtype == np.uint64, f"buckets are 64 bits, found {bands.dtype}"
-    assert len(bands) == len(rows) == len(offsets) - 1, f"{len(bands):,} rows of bands for {len(rows):,} rows"
+def _prints(rows: Sequence[IndexRow]) -> np.ndarray:
+    """The fingerprints of keys and contents, uint64 [rows, 4]; those of no content are 0."""
     prints = np.zeros((len(rows), 4), dtype=np.uint64)
     kept = np.array([row.content_hash is not None for row in rows], dtype=bool)
     prints[:, :2] = fingerprints(row.key for row in rows)
     prints[kept, 2:] = fingerprints(row.content_hash for row in rows if row.content_hash is not None)
-    tables = build_tables(np.concatenate([prints[:, [0, 2]], np.where(kept[:, None], bands, np.uint64(0))], axis=1))
+    return prints
+
+
+def _write_tables(
+    file: BinaryIO, prints: np.ndarray, offsets: np.ndarray, bands: np.ndarray | Columns | None, settings: str
+) -> None:
+    """Write the bytes of `tables.safetensors`, as `safetensors` would, one table at a time."""
+    buckets = Columns.of(np.zeros((len(prints), 0), dtype=np.uint64) if bands is None else bands)
+    assert len(buckets) == len(prints) == len(offsets) - 1, f"{len(buckets):,} rows of bands for {len(prints):,} rows"
+    gone = prints[:, 2] == 0
+
+    def column(table: int) -> np.ndarray:
+        if table < BANDS:
+            return np.ascontiguousarray(prints[:, 2 * table])
+        found = buckets.column(table - BANDS)
+        assert found.dtype == np.uint64, f"buckets are 64 bits, found {found.dtype}"
+        found[gone] = 0
+        return found
+
+    num_tables = BANDS + buckets.num_columns
+    sizes = np.array([np.count_nonzero(column(table)) for table in range(num_tables)], dtype=np.int64)
+    starts, filter_starts = starts_of(sizes), starts_of(filter_words(sizes))
+    shapes = {  # the widest types first, then by name
+        "filters": ("U64", (int(filter_starts[-1]),)),
+        "prints": ("U64", prints.shape),
+        "values": ("U64", (int(starts[-1]),)),
+        "filter_starts": ("I64", filter_starts.shape),
+        "offsets": ("I64", offsets.shape),
+        "starts": ("I64", starts.shape),
+        "rows": ("U32", (int(starts[-1]),)),
+    }
+    begins, end = {}, 0
     facts = canonical_json({"format": FORMAT, "settings": settings})
-    content: bytes = save({"offsets": offsets, "prints": prints, **tables.arrays()}, metadata={"index": facts})
-    return content
+    header: dict[str, Any] = {"__metadata__": {"index": facts}}
+    for name, (kind, shape) in shapes.items():
+        begins[name], end = end, end + KINDS[kind].itemsize * int(np.prod(shape))
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [begins[name], end]}
+    written = orjson.dumps(header)
+    written += b" " * (-len(written) % 8)
+    file.write(len(written).to_bytes(8, "little") + written)
+
+    def put(name: str, values: np.ndarray, at: int = 0) -> None:
+        file.seek(8 + len(written) + begins[name] + at * values.itemsize)
+        file.write(values.tobytes())
+
+    put("prints", prints)
+    put("filter_starts", filter_starts)
+    put("offsets", offsets)
+    put("starts", starts)
+    for table in range(num_tables):
+        values, rows = build_table(column(table))
+        put("values", values, int(starts[table]))
+        put("rows", rows, int(starts[table]))
+        put("filters", filter_of(values), int(filter_starts[table]))
 
 
 def _parse(content: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -232,11 +291,10 @@ def _parse(content: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     header = orjson.loads(content[8 : 8 + size])
     facts = orjson.loads(header.pop("__metadata__")["index"])
     assert facts["format"] == FORMAT, f"an index of format {facts['format']}; this version reads {FORMAT}"
-    kinds = {"U64": np.uint64, "U32": np.uint32, "I64": np.int64}
     arrays = {}
     for name, about in header.items():
         begin, end = about["data_offsets"]
-        kind = np.dtype(kinds[about["dtype"]])
+        kind = KINDS[about["dtype"]]
         raw = np.frombuffer(content, kind, (end - begin) // kind.itemsize, 8 + size + begin)
         arrays[name] = raw.reshape(about["shape"])
     return arrays, facts

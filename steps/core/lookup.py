@@ -90,21 +90,42 @@ class Tables:
 
 def build_tables(columns: np.ndarray) -> Tables:
     """Tables of the columns of an array, uint64 [rows, tables]; 0 is no value."""
-    num_tables = columns.shape[1]
-    assert len(columns) < 2**32, "rows are counted in 32 bits"
-    values, rows = [], []
-    for table in range(num_tables):
-        column = np.ascontiguousarray(columns[:, table])
-        own = np.flatnonzero(column)
-        order = own[np.argsort(column[own], kind="stable")]
-        rows.append(order.astype(np.uint32))
-        values.append(column[order])
+    found = [build_table(np.ascontiguousarray(columns[:, table])) for table in range(columns.shape[1])]
+    values, rows = [own for own, _ in found], [own for _, own in found]
     sizes = np.array([len(own) for own in values], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    filter_starts = np.concatenate([[0], np.cumsum(-(-sizes // VALUES_PER_WORD))]).astype(np.int64)
-    joined = np.concatenate([np.zeros(0, dtype=np.uint64), *values])
-    filters = _fill(starts, filter_starts, *_mixed(joined[None]))
-    return Tables(joined, np.concatenate([np.zeros(0, dtype=np.uint32), *rows]), starts, filters, filter_starts)
+    filters = [filter_of(own) for own in values]
+    return Tables(
+        np.concatenate([np.zeros(0, dtype=np.uint64), *values]),
+        np.concatenate([np.zeros(0, dtype=np.uint32), *rows]),
+        starts_of(sizes),
+        np.concatenate([np.zeros(0, dtype=np.uint64), *filters]),
+        starts_of(filter_words(sizes)),
+    )
+
+
+def build_table(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One table, of a column of uint64 [rows]: its values in order, and the row of each."""
+    assert len(column) < 2**32, "rows are counted in 32 bits"
+    own = np.flatnonzero(column)
+    order = own[np.argsort(column[own], kind="stable")]
+    return column[order], order.astype(np.uint32)
+
+
+def filter_of(values: np.ndarray) -> np.ndarray:
+    """The filter of a table's values, uint64 [words]."""
+    sizes = np.array([len(values)], dtype=np.int64)
+    found: np.ndarray = _fill(starts_of(sizes), starts_of(filter_words(sizes)), *_mixed(values[None]))
+    return found
+
+
+def filter_words(sizes: np.ndarray) -> np.ndarray:
+    """The words of the filters of tables of so many values."""
+    return -(-sizes // VALUES_PER_WORD)
+
+
+def starts_of(sizes: np.ndarray) -> np.ndarray:
+    """Where each of several arrays begins when they lie one after the other, and where the last ends, int64 [T + 1]."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 @allocating

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from steps.core.columns import Columns
 from steps.core.compiled import allocating, compiled
 from steps.core.shards import digest_of
 from steps.core.simplify import simplified
@@ -67,14 +68,17 @@ def permutations(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return a, draw.randint(0, PRIME, dtype=np.uint64, size=count)
 
 
-def clusters(bands: np.ndarray) -> np.ndarray:
+def clusters(bands: np.ndarray | Columns, counted: np.ndarray | None = None) -> np.ndarray:
     """The smallest row of each row's cluster, int64 [N]; rows of uint64 [N, K] that share a bucket are in one cluster.
 
-    A bucket is shared in the same column; 0 is no bucket.
+    A bucket is shared in the same column; 0 is no bucket. `counted`, bool [N], says which rows take part; none: all.
     """
-    parent = np.arange(len(bands))
-    for band in range(bands.shape[1]):
-        column = np.ascontiguousarray(bands[:, band])
+    columns = Columns.of(bands)
+    parent = np.arange(len(columns))
+    for band in range(columns.num_columns):
+        column = np.ascontiguousarray(columns.column(band))
+        if counted is not None:
+            column[~counted] = 0
         _unite(parent, column, np.argsort(column))
     _flatten(parent)
     return parent

@@ -25,6 +25,7 @@ def first_to_say(contents: Mapping[str, np.ndarray], counted: Mapping[str, np.nd
     together = np.concatenate([*contents.values(), np.empty((0, 2), dtype=np.uint64)])
     places = np.arange(len(together))
     chosen = places[np.concatenate([*counted.values(), np.empty(0, dtype=bool)])]
+    chosen = chosen[_repeated(together[chosen, 0])]
     if len(chosen):
         order = np.lexsort((chosen, together[chosen, 1], together[chosen, 0]))
         begins = np.append(True, _changes(together[chosen[order]]))
@@ -34,11 +35,19 @@ def first_to_say(contents: Mapping[str, np.ndarray], counted: Mapping[str, np.nd
 
 def _last(fingerprints: np.ndarray) -> np.ndarray:
     """Which rows are the last of their value."""
-    found = np.zeros(len(fingerprints), dtype=bool)
-    if len(fingerprints):
-        order = np.lexsort((np.arange(len(fingerprints)), fingerprints[:, 1], fingerprints[:, 0]))
-        found[order[np.append(_changes(fingerprints[order]), True)]] = True
+    found = np.ones(len(fingerprints), dtype=bool)
+    rows = _repeated(fingerprints[:, 0])
+    if len(rows):
+        order = rows[np.lexsort((rows, fingerprints[rows, 1], fingerprints[rows, 0]))]
+        found[order] = np.append(_changes(fingerprints[order]), True)
     return found
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """The rows whose value another row has as well, in order; mostly few, so that only they need sorting by more."""
+    order = np.argsort(values)
+    same = values[order[1:]] == values[order[:-1]]
+    return np.sort(order[np.append(same, False) | np.append(False, same)]) if len(values) else order
 
 
 def _changes(ordered: np.ndarray) -> np.ndarray:

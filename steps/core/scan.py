@@ -1,6 +1,7 @@
 """The first look of split: which records of an attempt are held out already, by key or by what they say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,14 +9,18 @@ import numpy as np
 import orjson
 
 from steps.core.artifacts import Corpus, HoldoutState
+from steps.core.columns import Columns, Strings, write_block, write_strings
 from steps.core.holdouts import PARTS, held_folders
 from steps.core.index import IndexRow, OpenIndex, write_index
 from steps.core.lookup import fingerprints
 from steps.core.minhash import SETTINGS, band_hashes
 from steps.core.ranges import RANGE_BYTES, ranges, read_range
+from steps.core.shards import read_lines
 from steps.core.state import Part
 from steps.core.texts import Texts
 from steps.core.workspace import Workspace
+
+SIDES: tuple[Part | None, ...] = (None, *PARTS)
 
 
 class Job(NamedTuple):
@@ -26,17 +31,18 @@ class Job(NamedTuple):
     end: int
     held: dict[Part, list[Path]]  # the index of every task, to look for keys
     alike: dict[Part, list[Path]]  # that of this task, to look for near-duplicates
+    out: Path  # `<out>.keys` and `<out>.bands` are written
 
 
 class Scan(NamedTuple):
-    """What is known of the records of a part."""
+    """What is known of records, in their order."""
 
-    keys: list[str]
+    keys: Strings
     fingerprints: np.ndarray  # of the keys, uint64 [N, 2]
-    bands: np.ndarray  # uint64 [N, K]
-    parts: list[Part | None]  # where its key, or else a near-duplicate, is held
-    by_key: list[bool]  # it is the key
-    known: list[bool]  # held with the same content
+    bands: Columns  # uint64 [N, K]
+    parts: np.ndarray  # where its key, or else a near-duplicate, is held: a place in SIDES, int8 [N]
+    by_key: np.ndarray  # it is the key, bool [N]
+    known: np.ndarray  # held with the same content, bool [N]
 
 
 def scan(job: Job) -> Scan:
@@ -44,37 +50,44 @@ def scan(job: Job) -> Scan:
     rows = [orjson.loads(line) for line in read_range(job.file, job.begin, job.end)]
     keys = [row["key"] for row in rows]
     bands = band_hashes(Texts([row["text"] for row in rows]))
-    parts: list[Part | None] = [None] * len(rows)
-    by_key, known = [False] * len(rows), [False] * len(rows)
+    parts = np.zeros(len(rows), dtype=np.int8)
+    by_key, known = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for part in reversed(PARTS):  # what touches both parts is the gate's
         for place, twin in enumerate(OpenIndex(job.alike[part]).near(bands)):
-            parts[place] = part if twin is not None else parts[place]
+            if twin is not None:
+                parts[place] = SIDES.index(part)
     for part in reversed(PARTS):
         for place, entry in enumerate(OpenIndex(job.held[part]).entries(keys)):
             if entry is not None:
-                parts[place], by_key[place] = part, True
+                parts[place], by_key[place] = SIDES.index(part), True
                 known[place] = entry.content_hash == rows[place]["content_hash"]
-    return Scan(keys, fingerprints(keys), bands, parts, by_key, known)
+    spelled = write_strings(job.out.with_suffix(".keys"), keys)
+    written = Columns([write_block(job.out.with_suffix(".bands"), bands)])
+    return Scan(spelled, fingerprints(keys), written, parts, by_key, known)
 
 
 def scan_all(workspace: Workspace, old: HoldoutState, held: dict[Part, list[Path]], corpus: Corpus) -> Scan:
-    """Read all documents of a task."""
-    file = workspace.at(corpus.path) / "documents.jsonl"
+    """Read all documents of a task; what is large of it lies below `parts/`."""
+    file, parts = workspace.at(corpus.path) / "documents.jsonl", workspace.path / "parts" / corpus.task.name
     alike = {part: held_folders(workspace, old, part, corpus.task.name) for part in PARTS}
-    jobs = [Job(file, begin, end, held, alike) for begin, end in ranges(file, RANGE_BYTES)]
+    jobs = [
+        Job(file, begin, end, held, alike, parts / f"{place:05}")
+        for place, (begin, end) in enumerate(ranges(file, RANGE_BYTES))
+    ]
     found = list(workspace.map(scan, jobs)) or [_nothing()]
     return Scan(
-        [key for part in found for key in part.keys],
+        Strings.joined(part.keys for part in found),
         np.concatenate([part.fingerprints for part in found]),
-        np.concatenate([part.bands for part in found]),
-        [side for part in found for side in part.parts],
-        [flag for part in found for flag in part.by_key],
-        [flag for part in found for flag in part.known],
+        Columns([block for part in found for block in part.bands.blocks]),
+        np.concatenate([part.parts for part in found]),
+        np.concatenate([part.by_key for part in found]),
+        np.concatenate([part.known for part in found]),
     )
 
 
 def _nothing() -> Scan:
-    return Scan([], fingerprints([]), band_hashes(Texts([])), [], [], [])
+    bands = Columns([band_hashes(Texts([]))])
+    return Scan(Strings(), fingerprints([]), bands, np.empty(0, np.int8), np.empty(0, bool), np.empty(0, bool))
 
 
 def withdrawn(corpus: Mapping[str, Corpus], held: Mapping[Part, list[Path]]) -> list[tuple[str, str, Part]]:
@@ -89,18 +102,23 @@ def withdrawn(corpus: Mapping[str, Corpus], held: Mapping[Part, list[Path]]) -> 
 
 
 def write_held(
-    segment: Path,
-    task: str,
-    index: Sequence[tuple[Part, IndexRow, int]],
-    removed: Sequence[tuple[str, Part]],
-    bands: np.ndarray,
+    segment: Path, task: str, removed: Sequence[tuple[str, Part]], sides: np.ndarray, bands: Columns
 ) -> None:
-    """The index of the documents newly held out, and of those that left, by part."""
+    """The index of the documents newly held out, and of those that left, by part.
+
+    `sides` says of each record which part it is new in, a place in SIDES; the documents are those of the segment.
+    """
     for part in PARTS:
         leaving = [IndexRow(key, task, None) for key, own in removed if own == part]
-        coming = [row for own, row, _ in index if own == part]
-        places = [place for own, _, place in index if own == part]
-        none = np.zeros((len(leaving), bands.shape[1]), dtype=np.uint64)
-        if leaving or coming:
-            folder = segment / task / f"{part}-index"
-            write_index(folder, [*leaving, *coming], np.concatenate([none, bands[places]]), SETTINGS)
+        coming = sides == SIDES.index(part)
+        if leaving or coming.any():
+            none = np.zeros((len(leaving), bands.num_columns), dtype=np.uint64)
+            counted = np.append(np.ones(len(leaving), dtype=bool), coming)
+            rows = chain(leaving, _held_rows(segment / task / "documents.jsonl", part))
+            write_index(segment / task / f"{part}-index", rows, Columns([none, bands], counted), SETTINGS)
+
+
+def _held_rows(file: Path, part: Part) -> Iterator[IndexRow]:
+    for row in read_lines(file):
+        if row["part"] == part:
+            yield IndexRow(row["key"], row["task"], row["content_hash"])

@@ -6,8 +6,9 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -39,18 +40,26 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; on return it is on disk."""
+@contextmanager
+def atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write, which is there whole or not at all; `durable`: afterwards it is on disk, whatever happens."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
         with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
+    """Write a file whole or not at all; on return it is on disk, if it is to be durable."""
+    with atomic(path, durable) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
@@ -67,19 +76,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write JSON lines atomically, streaming; returns their number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
     count = 0
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(canonical_json(row) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic(path) as file:
+        for row in rows:
+            file.write(f"{canonical_json(row)}\n".encode())
+            count += 1
     return count
 
 

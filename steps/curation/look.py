@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import orjson
 
 from steps.core.artifacts import Corpus
+from steps.core.columns import Strings, write_strings
 from steps.core.index import OpenIndex
 from steps.core.lookup import fingerprints
 from steps.core.ranges import RANGE_BYTES, ranges, read_range
@@ -27,13 +27,14 @@ class LookJob(NamedTuple):
     end: int
     folders: list[Path]  # of the index
     held: list[Path]
+    out: Path  # `<out>.keys` is written
 
 
 @dataclass
 class Look:
-    """What is known of records before any rule, in their order; lists of N, arrays [N]."""
+    """What is known of records before any rule, in their order; arrays [N]."""
 
-    keys: list[str] = field(default_factory=list)
+    keys: Strings = field(default_factory=Strings)
     contents: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.uint64))  # fingerprints of the texts
     lengths: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # characters
     known: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int8))  # ABSENT, SAME or CHANGED
@@ -50,7 +51,7 @@ def look(job: LookJob) -> Look:
     entries = zip(index.entries(keys), hashes, strict=True)
     known = [ABSENT if entry is None else SAME if entry.content_hash == own else CHANGED for entry, own in entries]
     return Look(
-        keys,
+        write_strings(job.out.with_suffix(".keys"), keys),
         fingerprints(hashes),
         np.array([len(row["text"]) for row in rows], dtype=np.int64),
         np.array(known, dtype=np.int8),
@@ -61,15 +62,19 @@ def look(job: LookJob) -> Look:
 
 
 def look_all(workspace: Workspace, file: Path, index: list[Path], held: list[Path]) -> Look:
-    """Look up all records of a task."""
-    jobs = [LookJob(file, begin, end, index, held) for begin, end in ranges(file, RANGE_BYTES)]
-    whole, parts = Look(), list(workspace.map(look, jobs))
+    """Look up all records of a task; their keys lie below `parts/`."""
+    out = workspace.path / "parts" / file.parent.name
+    jobs = [
+        LookJob(file, begin, end, index, held, out / f"{place:05}")
+        for place, (begin, end) in enumerate(ranges(file, RANGE_BYTES))
+    ]
+    whole, parts, begin = Look(), list(workspace.map(look, jobs)), 0
     for part in parts:
-        begin = len(whole.keys)
-        whole.keys += part.keys
         whole.owners |= {begin + row: key for row, key in part.owners.items()}
         whole.copies |= {begin + row: key for row, key in part.copies.items()}
         whole.sizes += part.sizes
+        begin += len(part.lengths)
+    whole.keys = Strings.joined(part.keys for part in parts)
     if parts:
         whole.contents = np.concatenate([part.contents for part in parts])
         whole.lengths = np.concatenate([part.lengths for part in parts])
@@ -84,7 +89,7 @@ def stale_keys(
     keys = {key for own in corpus.values() for key in own.withdrawn}
     for task, own in looks.items():
         leaving = (own.known == CHANGED) | ((own.known == SAME) & (states[task] == HELD))
-        keys |= {own.keys[row] for row in np.flatnonzero(leaving & (states[task] != SUPERSEDED)).tolist()}
+        keys |= set(own.keys.at(np.flatnonzero(leaving & (states[task] != SUPERSEDED)).tolist()).values())
     ordered = sorted(keys)
     entries = zip(ordered, index.entries(ordered), strict=True)
     return {key: entry.task for key, entry in entries if entry is not None}
@@ -96,19 +101,25 @@ def known_rows(
     """The records that need no rule, by task and row: the reason, and the key that says the same."""
     free = {task: states[task] == FREE for task in looks}
     said = first_to_say({task: own.contents for task, own in looks.items()}, free)
-    every = list(chain.from_iterable(own.keys for own in looks.values()))
+    every = Strings.joined(own.keys for own in looks.values())
     found: dict[str, dict[int, tuple[str, str]]] = {}
     begin = 0
     for task, own in looks.items():
+        later = said[task] != np.arange(begin, begin + len(said[task]))
+        asked = later.copy()
+        asked[[*own.owners, *own.copies]] = True
+        rows = np.flatnonzero(free[task] & asked).tolist()
+        firsts = every.at(said[task][later].tolist())
+        keys = own.keys.at(row for row in rows if row in own.owners)
         known: dict[int, tuple[str, str]] = {}
-        for row in np.flatnonzero(free[task]).tolist():
+        for row in rows:
             owner, first = own.owners.get(row), int(said[task][row])
             if owner is not None and owner not in stale:
-                known[row] = ("unchanged" if owner == own.keys[row] else "duplicate", owner)
-            elif first != begin + row:
-                known[row] = ("duplicate", every[first])
+                known[row] = ("unchanged" if owner == keys[row] else "duplicate", owner)
+            elif later[row]:
+                known[row] = ("duplicate", firsts[first])
             elif row in own.copies:
                 known[row] = ("contains-holdout", own.copies[row])
         found[task] = known
-        begin += len(own.keys)
+        begin += len(later)
     return found

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from steps.core.columns import Block, Columns, write_block
 from steps.core.documents import Document, document_of, row_of
 from steps.core.index import OpenIndex
 from steps.core.ranges import RANGE_BYTES, ranges, read_range
@@ -44,19 +45,19 @@ class JudgeJob(NamedTuple):
     file: Path
     begin: int
     end: int
-    rows: np.ndarray  # of the part, those to judge, int64
+    rows: np.ndarray  # of the part, those to judge, int32
     known: dict[int, tuple[str, str]]  # row of the part -> the reason to drop it unseen, and who says the same
     rules: Rules
     share: float  # of the documents whose language is told, 0..1
-    out: Path  # `<out>.kept.jsonl` and `<out>.dropped.jsonl` are written
+    out: Path  # `<out>.kept.jsonl`, `<out>.dropped.jsonl` and `<out>.bands` are written
 
 
 class Part(NamedTuple):
     """What is left of a part."""
 
     out: Path
-    keys: list[str]  # of the documents that are fit, M
-    bands: np.ndarray  # uint64 [M, K]
+    num_fit: int  # documents that no rule dropped, M
+    bands: Block  # uint64 [M, K]
     hits: Hits
     near: dict[int, str]  # place among the fit -> key in the index that is nearly the same
     lengths: np.ndarray  # characters of the fit, as they stand
@@ -90,8 +91,8 @@ def judge_part(job: JudgeJob) -> Part:
     write_lines(dropped_file(job.out), dropped)
     return Part(
         job.out,
-        [document.key for document in kept],
-        bands,
+        len(kept),
+        write_block(job.out.with_suffix(".bands"), bands),
         job.rules.decontaminate.hits(texts, load_grams(job.rules.grams)),
         {place: key for place, key in enumerate(near) if key is not None},
         np.array([len(document.text) for document in kept], dtype=np.int64),
@@ -112,14 +113,14 @@ class Swept:
     contaminated: dict[int, str]  # place among the fit of the task -> hold-out item
 
     @property
-    def bands(self) -> np.ndarray:
+    def bands(self) -> Columns:
         """The buckets of the fit, uint64 [M, K]."""
-        return np.concatenate([part.bands for part in self.parts])
+        return Columns([part.bands for part in self.parts])
 
     @property
     def num_fit(self) -> int:
         """Documents that no rule dropped."""
-        return sum(len(part.keys) for part in self.parts)
+        return sum(part.num_fit for part in self.parts)
 
     @property
     def near(self) -> dict[int, str]:
@@ -142,7 +143,7 @@ class Swept:
         return sum((part.languages_seen for part in self.parts), Counter[str]())
 
     def _placed(self, found: list[dict[int, str]]) -> dict[int, str]:
-        begins = np.cumsum([0, *(len(part.keys) for part in self.parts)]).tolist()
+        begins = np.cumsum([0, *(part.num_fit for part in self.parts)]).tolist()
         return {begin + place: value for begin, own in zip(begins, found, strict=False) for place, value in own.items()}
 
 
@@ -157,13 +158,13 @@ def judge_all(
         judged = free[first : first + size].copy()
         judged[list(own)] = False
         out = workspace.path / "parts" / file.parent.name / f"{place:05}"
-        jobs.append(JudgeJob(file, begin, end, np.flatnonzero(judged), own, rules, share, out))
+        jobs.append(JudgeJob(file, begin, end, np.flatnonzero(judged).astype(np.int32), own, rules, share, out))
         first += size
     parts = []
     for done, part in enumerate(workspace.map(judge_part, jobs)):
         workspace.progress(done, len(jobs), "parts")
         parts.append(part)
-    sizes = [len(part.keys) for part in parts]
+    sizes = [part.num_fit for part in parts]
     return Swept(parts, rules.decontaminate.verdicts([part.hits for part in parts], sizes, load_grams(rules.grams)))
 
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load, save
 
+from steps.core.columns import Columns, write_block
 from steps.core.index import IndexRow, OpenIndex, read_index, write_index
 from steps.core.shards import write_lines
 from steps.core.state import Entry
@@ -78,6 +81,23 @@ def test_the_same_rows_give_the_same_bytes_and_come_back(folders: list[Path], tm
     write_index(tmp_path / "again", rows, own, settings)
     for name in ("index.jsonl", "tables.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_tables_are_written_as_safetensors_would(folders: list[Path], tmp_path: Path) -> None:
+    write_index(tmp_path / "nothing", [], None, "minhash")
+    for folder in (*folders, tmp_path / "nothing"):
+        written = (folder / "tables.safetensors").read_bytes()
+        with safe_open(folder / "tables.safetensors", framework="numpy") as file:
+            facts = file.metadata()
+        assert save(load(written), metadata=facts) == written
+
+
+def test_bands_on_disk_give_the_same_bytes(folders: list[Path], tmp_path: Path) -> None:
+    rows, own, settings = read_index(folders[0])
+    assert own is not None
+    write_index(tmp_path / "again", iter(rows), Columns([write_block(tmp_path / "bands", own)]), settings)
+    for name in ("index.jsonl", "tables.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (folders[0] / name).read_bytes()
 
 
 def test_settings_are_those_of_segments_that_hold_documents(folders: list[Path], tmp_path: Path) -> None:

@@ -87,6 +87,13 @@ def test_nothing_has_no_clusters() -> None:
     assert clusters(np.zeros((2, 0), dtype=np.uint64)).tolist() == [0, 1]
 
 
+def test_a_row_that_does_not_count_joins_nobody() -> None:
+    bands = np.array([[5, 6], [5, 7], [9, 7]], dtype=np.uint64)
+    assert clusters(bands).tolist() == [0, 0, 0]
+    assert clusters(bands, np.array([True, False, True])).tolist() == [0, 1, 2]
+    assert bands[1].tolist() == [5, 7], "what was given stays as it is"
+
+
 def test_what_is_near_enough_in_a_real_list_is_found() -> None:
     rows = read("dirty_near_duplicates")
     groups = clusters(band_hashes(Texts([str(row["text"]) for row in rows]))).tolist()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from steps.core.records import first_to_say, newest
 
@@ -24,6 +25,20 @@ def test_the_first_counted_record_says_it_first() -> None:
 def test_two_halves_of_a_fingerprint_are_compared() -> None:
     alike = np.array([[1, 2], [1, 3], [2, 2]], dtype=np.uint64)
     assert newest({"a": alike})["a"].tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_answers_as_a_plain_loop_would(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    prints = draw.integers(1, 6, (40, 2), dtype=np.uint64)
+    counted = draw.random(40) < 0.7
+    rows = [tuple(row) for row in prints.tolist()]
+    assert newest({"a": prints})["a"].tolist() == [row not in rows[place + 1 :] for place, row in enumerate(rows)]
+    firsts = [
+        next(other for other in range(40) if counted[other] and rows[other] == row) if counted[place] else place
+        for place, row in enumerate(rows)
+    ]
+    assert first_to_say({"a": prints}, {"a": counted})["a"].tolist() == firsts
 
 
 def test_nothing_has_no_newest() -> None:

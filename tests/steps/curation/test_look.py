@@ -22,7 +22,7 @@ def test_every_record_is_looked_up(tmp_path: Path) -> None:
     write_lines(tmp_path / "documents.jsonl", (one.model_dump() for one in documents))
     write_index(tmp_path / "held", [IndexRow("h", "topics", documents[3].content_hash)], None, "")
     found = look_all(workspace, tmp_path / "documents.jsonl", index(tmp_path / "index"), [tmp_path / "held"])
-    assert found.keys == ["a", "b", "d", "e"]
+    assert list(found.keys) == ["a", "b", "d", "e"]
     assert found.known.tolist() == [SAME, CHANGED, ABSENT, ABSENT]
     assert found.owners == {0: "a", 2: "c"}
     assert found.copies == {3: "h"}

@@ -15,7 +15,7 @@ GERMAN = "Der Ausschuss tagte am Dienstag und beschloss, dass die neuen Regeln a
 
 
 def seen(*lengths: int) -> Look:
-    return Look(keys=[f"k{n}" for n in range(len(lengths))], lengths=np.array(lengths, dtype=np.int64))
+    return Look(lengths=np.array(lengths, dtype=np.int64))
 
 
 def test_where_records_went_is_counted_from_the_documents_down() -> None:

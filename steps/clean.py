@@ -16,6 +16,7 @@ from steps.core.conservation import conservation
 from steps.core.documents import Item, read_items
 from steps.core.holdouts import PARTS, held_folders, rows_of, without_tasks
 from steps.core.index import IndexRow, OpenIndex, write_index
+from steps.core.memory import give_back
 from steps.core.method import from_recipe
 from steps.core.records import FREE, SUPERSEDED
 from steps.core.shards import digest_of, write_json
@@ -77,6 +78,7 @@ def clean(
     Raises:
         ValueError: an artifact lies outside the workspace, or a rule has too little text to learn from.
     """
+    give_back()  # what the stages before freed
     settings, remade = digest_of(config.dedup.model_dump(mode="json")), False
     here = config.located(workspace.root, workspace.device)
     if OpenIndex([workspace.at(segment.path) for segment in index.segments]).settings() - {settings}:
@@ -91,6 +93,7 @@ def clean(
     known = known_rows(looks, states, stale)
     for own_look in looks.values():
         own_look.contents = np.empty((0, 2), dtype=np.uint64)  # nobody asks again
+    give_back()
     items = (item for place in (holdout.gate, holdout.validation) for item in _items(workspace.at(place.path)))
     grams = save_grams(workspace.path / "parts", config.decontaminate.grams_of(items))
     swept: dict[str, Swept] = {}

@@ -15,6 +15,7 @@ from steps.core.artifacts import Corpus, Frozen, Holdout, HoldoutState, TaskFact
 from steps.core.columns import Columns
 from steps.core.documents import document_of, row_of
 from steps.core.holdouts import PARTS, SALT, Items, cut_items, describe, held_folders, order_of, write_items
+from steps.core.memory import give_back
 from steps.core.minhash import clusters
 from steps.core.records import FREE, HELD, SUPERSEDED, newest
 from steps.core.scan import SIDES, Scan, scan_all, withdrawn, write_held
@@ -64,6 +65,7 @@ def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus
     Raises:
         ValueError: an artifact lies outside the workspace.
     """
+    give_back()  # what the stages before freed
     corpus = {task: own for task, own in corpus.items() if not own.held}
     held = {part: held_folders(workspace, old, part) for part in PARTS}
     gone = withdrawn(corpus, held)

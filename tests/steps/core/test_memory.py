@@ -1,0 +1,20 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from steps.core.memory import give_back
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_was_freed_among_what_lives_on_goes_back() -> None:
+    pieces = [bytearray(20_000) for _ in range(3_000)]
+    pieces[:] = [piece for number, piece in enumerate(pieces) if number % 100 == 0]
+    before = resident_bytes()
+    give_back()
+    assert before - resident_bytes() > 20e6
+    assert all(piece == bytearray(20_000) for piece in pieces)

@@ -2,7 +2,9 @@
 
     python -m benchmarks.curation.size [GIGABYTES]
 
-Texts are made from a seed, so that no two are near-duplicates; what is measured is the way, not the rules.
+Texts are made from a seed, so that no two are near-duplicates; what is measured is the way, not the rules. Memory is
+what `/proc/<pid>/smaps_rollup` calls Pss, added up: a page that several processes share counts once. The three stages
+run in this process, one after the other, so that each also holds what those before it imported.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from tests.workspaces import land_rows, paragraphs, rows, run, tiny, workspace
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 MARK = "Zqxmarker"
+MANY = tiny(plan={"budget_tokens": 12000, "mixture": {"method": "fixed", "replay_share": 0.25, "new": {"types": 1.0}}})
 EASY = tiny(gate={"superiority": "not-required", "margin_nats": 1.0})
 FATES = (*(f"trained-{number}" for number in range(6)), "gate", "validation", "dropped", "quarantined")
 
@@ -62,7 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (home.root / "data/tasks.yaml").write_text(yaml.safe_dump(tasks, sort_keys=False))
     documents = {fate: marked(fate, number) for number, fate in enumerate(FATES)}
     land_rows(home, "types", [*rows("types", 60, 3), *documents.values()])
-    outcomes = [run(home)]
+    outcomes = [run(home, MANY)]  # which reads some of the marked ones
     land_rows(home, "statements", rows("statements", 60, 60))
     outcomes.append(run(home, EASY))
     assert [outcome.kind for outcome in outcomes] == ["accepted", "accepted"]

@@ -144,6 +144,16 @@ def steps_of(count: int, per_step: int, before: int = 0) -> list[int]:
     return [size for size in (first, *[per_step] * whole, rest) if size]
 
 
+class Read(NamedTuple):
+    """Some blocks as training reads them, tensors `[B, T]`; masks are bool, what no stream has is None."""
+
+    input_ids: "torch.Tensor"
+    loss_mask: "torch.Tensor"
+    position_ids: "torch.Tensor | None"  # begin anew where tokens do not see those before them
+    changed: "torch.Tensor | None"  # what an older version of the document did not say
+    padding: "torch.Tensor | None"  # tokens that only fill a block
+
+
 class Streams:
     """The streams of a training set, read block by block."""
 
@@ -152,36 +162,49 @@ class Streams:
 
         paths = [folder / "streams" / f"{number}.safetensors" for number in range(num_sources)]
         files: list[Any] = [safe_open(path, framework="pt") for path in paths]
-        self.apart = any("position_ids" in file.keys() for file in files)  # noqa: SIM118 - not a mapping
         self.num_losses: list[np.ndarray] = [file.get_tensor("num_losses").numpy() for file in files]
-        self._tokens = [file.get_slice("input_ids") for file in files]
-        self._positions = [file.get_slice("position_ids") for file in files] if self.apart else []
+        self._tensors = [
+            {name: file.get_slice(name) for name in file.keys() if name != "num_losses"}  # noqa: SIM118 - no mapping
+            for file in files
+        ]
+        self.kept = {name for tensors in self._tensors for name in tensors}  # by one stream at least
+        self.apart = "position_ids" in self.kept
 
     def shapes(self) -> list[tuple[int, int]]:
         """Blocks and tokens of each."""
-        return [tuple(tokens.get_shape()) for tokens in self._tokens]
+        return [tuple(tensors["input_ids"].get_shape()) for tensors in self._tensors]
 
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest token of all."""
         low, high = 0, 0
-        for tokens, (num_blocks, _) in zip(self._tokens, self.shapes(), strict=True):
+        for tensors, (num_blocks, _) in zip(self._tensors, self.shapes(), strict=True):
             for start in range(0, num_blocks, MANY):
-                part_BT = tokens[start : start + MANY]
+                part_BT = tensors["input_ids"][start : start + MANY]
                 low, high = min(low, int(part_BT.min())), max(high, int(part_BT.max()))
         return low, high
 
-    def read(self, draws_B4: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]":
-        """Tokens, loss mask and, where documents are kept apart, positions of some draws."""
+    def read(self, draws_B4: np.ndarray) -> Read:
+        """What training reads of some draws."""
         import torch
 
         rows = [(int(source), int(block)) for source, block, _, _ in draws_B4]
-        input_ids_BT = torch.cat([self._tokens[source][block : block + 1] for source, block in rows]).long()
-        if self.apart:
-            placed_BT = torch.cat([self._positions[source][block : block + 1] for source, block in rows]).long()
-        else:
-            placed_BT = torch.arange(input_ids_BT.shape[1]).expand_as(input_ids_BT)
+
+        def gather(tensor: str, absent: torch.Tensor) -> torch.Tensor:
+            found = [self._tensors[source].get(tensor) for source, _ in rows]
+            pairs = zip(found, rows, strict=True)
+            return torch.cat([absent if part is None else part[block : block + 1] for part, (_, block) in pairs])
+
+        input_ids_BT = torch.cat([self._tensors[source]["input_ids"][block : block + 1] for source, block in rows])
+        num_tokens = input_ids_BT.shape[1]
+        placed_BT = gather("position_ids", torch.arange(num_tokens, dtype=torch.int32)[None]).long()
+        nothing_1T = torch.zeros((1, num_tokens), dtype=torch.uint8)
+        padding_BT = gather("padding", nothing_1T).bool() if "padding" in self.kept else None
+        changed_BT = gather("changed", nothing_1T).bool() if "changed" in self.kept else None
         carries_BT = placed_BT > 0
+        if "loss_mask" in self.kept:
+            carries_BT &= gather("loss_mask", nothing_1T + 1).bool()
         number_BT = carries_BT.cumsum(dim=1) - 1  # of the loss tokens of its block
         bounds_B2 = torch.from_numpy(np.ascontiguousarray(draws_B4[:, 2:]))
         counts_BT = (number_BT >= bounds_B2[:, :1]) & (number_BT < bounds_B2[:, 1:])
-        return input_ids_BT, carries_BT & counts_BT, placed_BT if self.apart else None
+        loss_mask_BT = carries_BT & counts_BT
+        return Read(input_ids_BT.long(), loss_mask_BT, placed_BT if self.apart else None, changed_BT, padding_BT)

@@ -68,7 +68,7 @@ def drawn(workspace: Workspace, made: TrainingSet) -> Drawn:
     order_N4 = np.load(folder / "order.npy")
     streams = Streams(folder, len(list((folder / "streams").iterdir())))
     there = order_N4[:, 0] >= 0
-    input_ids, loss_mask, _ = streams.read(order_N4[there])
+    input_ids, loss_mask, *_ = streams.read(order_N4[there])
     shape = (len(order_N4), made.block_tokens)
     input_ids_NT, loss_mask_NT = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
     input_ids_NT[there], loss_mask_NT[there] = input_ids.numpy(), loss_mask.numpy()

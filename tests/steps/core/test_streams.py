@@ -75,17 +75,21 @@ def test_a_block_drawn_in_two_parts_carries_every_loss_once(tmp_path: Path) -> N
     assert streams.shapes() == [(2, 4), (1, 4)]
     assert streams.bounds() == (0, 5)
     draws = np.array([[0, 1, 0, 1], [0, 1, 1, 3]], dtype=np.int32)
-    input_ids, loss_mask, _ = streams.read(draws)
+    input_ids, loss_mask, *_ = streams.read(draws)
     assert input_ids.tolist() == [[5, 1, 2, 3]] * 2
     assert loss_mask.int().tolist() == [[0, 1, 0, 0], [0, 0, 1, 1]]
 
 
 def test_the_loss_of_documents_apart_follows_their_positions(tmp_path: Path) -> None:
     write_stream(tmp_path, 0, pack(pieces(3, 2), wanted=5, block_tokens=4, apart=True))
-    _, loss_mask, positions = Streams(tmp_path, 1).read(np.array([[0, 2, 0, 2], [0, 2, 1, 2]], dtype=np.int32))
+    _, loss_mask, positions, changed, padding = Streams(tmp_path, 1).read(
+        np.array([[0, 2, 0, 2], [0, 2, 1, 2]], dtype=np.int32)
+    )
     assert loss_mask.int().tolist() == [[0, 1, 0, 1], [0, 0, 0, 1]]
     assert positions is not None
     assert positions.tolist() == [[0, 1, 0, 1]] * 2
+    assert changed is None
+    assert padding is None
 
 
 def test_the_digest_is_that_of_streams_and_order(tmp_path: Path) -> None:

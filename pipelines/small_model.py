@@ -49,7 +49,7 @@ TRAIN: dict[str, Any] = {
     "params": {"method": "full"},
     "schedule": {"method": "rewarmed-cosine", "warmup_share": 0.05, "min_ratio": 0.05},
     "learning_rate": 5e-3,
-    "weight_decay": 0.1,
+    "optimizer": {"method": "adamw", "weight_decay": 0.1},
     "micro_batch_blocks": 4,
     "precision": "float32",
     "checkpoint_steps": 50,

@@ -23,8 +23,8 @@ from pipelines.edge.orchestration import as_task
 from pipelines.edge.session import Progress, Session
 from pipelines.recipe import Recipe
 from steps.core.artifacts import Chosen, Frozen, MixturePlan, Trained, TrainingSet, Validation, Version
+from steps.core.blocks import Blocks
 from steps.core.shards import digest_of, digest_of_file, read_lines, write_atomic, write_json
-from steps.core.training import Blocks
 from steps.core.workspace import Workspace
 from steps.methods.mixture import Decision, Pilot, Supply, Trial
 from steps.plan import planned, supply_of

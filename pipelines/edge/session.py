@@ -384,7 +384,7 @@ def choose_device(wanted: str) -> str:
 
 def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:
     """The recipe with every `auto` replaced by what this device is good at, and what rules read by digest."""
-    from steps.train import resolve_precision
+    from steps.core.training import resolve_precision
 
     sections: dict[str, Any] = {"clean": recipe.clean.pinned(root)}
     for word in ("train", "evaluate"):

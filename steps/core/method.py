@@ -87,6 +87,16 @@ def from_recipe(slot: str) -> Callable[[Any], Any]:
     return build
 
 
+def list_from_recipe(slot: str) -> Callable[[Any], Any]:
+    """A validator that turns one method, or a list of them, into a tuple."""
+    build = from_recipe(slot)
+
+    def build_all(value: Any) -> Any:
+        return tuple(build(one) for one in (value if isinstance(value, (list, tuple)) else [value]))
+
+    return build_all
+
+
 def summary(slot: str, name: str) -> str:
     """The first line of a method's docstring, read without importing it."""
     tree = ast.parse((METHODS / slot / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))

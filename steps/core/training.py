@@ -1,25 +1,19 @@
 """What stands around a training loop: its blocks, its validation, and what may stop it."""
 
 import contextlib
-import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
-
-from steps.core.artifacts import TrainingSet, Validation
+from steps.core.artifacts import Validation
+from steps.core.blocks import VALIDATION
 from steps.core.documents import read_items
 from steps.core.likelihood import batches, encode, first_context, summed_losses
 from steps.core.models import load_tokenizer
-from steps.core.steering import Steering, Steers
-from steps.core.streams import Streams
 
-if TYPE_CHECKING:
-    import torch
-
+Precision = Literal["auto", "float32", "bfloat16"]
 VALIDATION_BATCH = 8  # items read at once: memory, not numbers
 
 
@@ -42,6 +36,17 @@ class HeldOut:
             nats = sum(sum(summed_losses(network, part, self._context)) for part in batches(texts, VALIDATION_BATCH))
             means[f"{VALIDATION}{task}"] = nats / sum(len(text.tokens) for text in texts)
         return means
+
+
+def resolve_precision(precision: Precision, device: str) -> Literal["float32", "bfloat16"]:
+    """What `auto` means on a device: bfloat16 on a GPU that computes it in hardware, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        import torch
+
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "float32"
 
 
 def accelerator_on(device: str, precision: str) -> Any:

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from steps.core.artifacts import Trained
 from steps.core.models import load_model, token_losses
+from steps.core.training import resolve_precision
 from steps.core.workspace import Workspace
-from steps.train import TrainConfig, resolve_precision, train
+from steps.train import TrainConfig, train
 from tests.tiny_models import (
     STATE,
     Told,

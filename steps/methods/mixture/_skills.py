@@ -38,7 +38,7 @@ class Skills:
         return replace(skills, a_ST=np.where(skills.own_ST, 1.0, np.where(edge_ST == 1, WHOLE_EDGE, edge_ST)))
 
     @property
-    def own_ST(self) -> np.ndarray:  # noqa: N802
+    def own_ST(self) -> np.ndarray:
         """Where a task is the source's own."""
         return np.array([[task_of(source) == task for task in self.tasks] for source in self.sources])
 

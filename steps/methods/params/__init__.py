@@ -1,25 +1,63 @@
 """Which parameters training moves, and how the result becomes full weights again.
 
-Two verbs around the training loop: `attach` before it, `finish` after it. Weights are float32 in between.
+Two verbs around the training loop: `attach` before it, `finish` after it. Weights are float32 in between. Methods that
+steer every step have two more: `gradients` before the optimiser moves, `moved` after it did.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steps.core.blocks import MicroBatch
 from steps.core.method import Method
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
+@dataclass
+class Attached:
+    """A network that is ready to train."""
+
+    network: Any  # the given one, or one wrapped around it; computes what the given one computed
+    trained: "dict[str, torch.Tensor]"  # what the optimiser moves: leaves that require a gradient, by name
+    memory: "dict[str, torch.Tensor]" = field(default_factory=dict)  # the method's own, changing; checkpoints hold it
+    fixed: "dict[str, torch.Tensor]" = field(default_factory=dict)  # likewise, made anew by `attach`
+
+    @classmethod
+    def open(cls, network: Any) -> "Attached":
+        """A network of which exactly the parameters that require a gradient are trained."""
+        named = network.named_parameters()
+        return cls(network, {name: parameter for name, parameter in named if parameter.requires_grad})
+
+
 class Params(Method, ABC):
-    """The slot: `attach` before training, `finish` after it. Exactly the parameters to train require a gradient."""
+    """The slot: `attach` before training, `finish` after it; in between, at every step, `gradients` and `moved`."""
 
     @abstractmethod
-    def attach(self, network: "PreTrainedModel", seed: int) -> Any:
-        """The network to train: the given one, or one wrapped around it; computes the same function as before."""
+    def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:
+        """The network to train. `past`: what `keep` returned at the last accepted refresh; empty the first time."""
 
     @abstractmethod
-    def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
+    def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """The full model with what was learned in its weights; an adapter, if there is one, is kept in its folder."""
+
+    def look(self, attached: Attached, batch: MicroBatch) -> None:
+        """A micro-batch is about to pass through the network."""
+
+    def penalty(self, attached: Attached) -> "torch.Tensor | None":
+        """A term of the step's loss that hangs on the parameters alone."""
+        return None
+
+    def gradients(self, attached: Attached, step: int) -> None:
+        """The step's gradients are complete and not yet clipped: change them in place."""
+
+    def moved(self, attached: Attached, step: int) -> None:
+        """The optimiser has moved what is trained: take back what must not have moved."""
+
+    def keep(self, attached: Attached) -> "dict[str, torch.Tensor]":
+        """What the next refresh needs, called before `finish`."""
+        return {}

@@ -1,12 +1,14 @@
 """Train every parameter."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from steps.core.method import Cite
-from steps.methods.params import Params
+from steps.methods.params import Attached, Params
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -20,10 +22,11 @@ class Full(Params):
 
     cite: ClassVar[Cite] = Cite(title="Full-parameter training", id="ours", where="this file", checked="code")
 
-    def attach(self, network: "PreTrainedModel", seed: int) -> "PreTrainedModel":
+    def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:
         """The network itself, every parameter open."""
-        return network.requires_grad_(True)
+        return Attached.open(network.requires_grad_(True))
 
-    def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
+    def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """The network itself; there is no adapter."""
+        network: PreTrainedModel = attached.network
         return network

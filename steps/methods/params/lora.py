@@ -1,16 +1,18 @@
 """Train a low-rank change of the linear layers."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from steps.core.method import Cite
 from steps.core.models import writing
 from steps.core.shards import write_json
-from steps.methods.params import Params
+from steps.methods.params import Attached, Params
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -39,7 +41,7 @@ class Lora(Params):
         "all-linear", description="names of the layers to adapt; all-linear: all of them but the output layer"
     )
 
-    def attach(self, network: "PreTrainedModel", seed: int) -> Any:
+    def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:
         """The network with an adapter on each target; the parent's weights are frozen.
 
         Raises:
@@ -53,18 +55,19 @@ class Lora(Params):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:
-                return get_peft_model(network, config).eval()
+                return Attached.open(get_peft_model(network, config).eval())
             except ValueError as error:
                 layers = {
                     name.rsplit(".", 1)[-1] for name, layer in network.named_modules() if hasattr(layer, "weight")
                 }
                 raise ValueError(f"lora: target_modules {targets} fit no layer; there are: {sorted(layers)}") from error
 
-    def finish(self, network: Any, adapter: Path) -> "PreTrainedModel":
+    def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """Keep A and B in a folder that peft loads, then add the change to the weights, in float32."""
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
+        network = attached.network
         config = network.peft_config["default"]
         facts = {**config.to_dict(), "base_model_name_or_path": None, "inference_mode": True}
         facts = {key: sorted(value) if isinstance(value, set) else value for key, value in facts.items()}
@@ -75,4 +78,5 @@ class Lora(Params):
             save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, file)
             file.chmod(0o644)
             write_json(adapter / "adapter_config.json", facts)
-        return network.float().merge_and_unload()
+        full: PreTrainedModel = network.float().merge_and_unload()
+        return full

@@ -16,6 +16,6 @@ class Constant(Schedule):
 
     cite: ClassVar[Cite] = Cite(title="Constant learning rate", id="ours", where="this file", checked="code")
 
-    def rate(self, step: int, num_steps: int, peak: float) -> float:
+    def rate(self, step: int, num_steps: int, peak: float, *, continued: bool = False) -> float:
         """The peak."""
         return peak

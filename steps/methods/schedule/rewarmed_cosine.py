@@ -32,7 +32,7 @@ class RewarmedCosine(Schedule):
     warmup_share: float = Field(0.01, ge=0, lt=1, description="share of the steps that warm up, 0..1")
     min_ratio: float = Field(0.1, ge=0, le=1, description="rate of the last step, as a share of the peak")
 
-    def rate(self, step: int, num_steps: int, peak: float) -> float:
+    def rate(self, step: int, num_steps: int, peak: float, *, continued: bool = False) -> float:
         """The learning rate of a step.
 
         Raises:

@@ -5,25 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from steps.core.checkpoints import FACTS, TENSORS, Checkpoints, History, restore_training, training_tensors
+from steps.core.checkpoints import FACTS, TENSORS, Checkpoints, History
 from tests.tiny_models import rows_of
 
 
 def numbers(value: float) -> dict[str, torch.Tensor]:
     return {"weight": torch.full((4, 4), value)}
-
-
-def network_and_optimizer(seed: int) -> tuple[torch.nn.Module, torch.optim.AdamW]:
-    torch.manual_seed(seed)
-    network = torch.nn.Linear(3, 2)
-    network.bias.requires_grad_(False)
-    return network, torch.optim.AdamW([network.weight], lr=0.1)
-
-
-def take_step(network: torch.nn.Module, optimizer: torch.optim.AdamW) -> None:
-    network(torch.randn(5, 3)).square().sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
 
 
 def test_the_latest_of_the_last_two_is_read_back(tmp_path: Path) -> None:
@@ -126,27 +113,6 @@ def test_a_full_disk_loses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.Mon
     assert found is not None
     assert found.step == 1
     assert not (tmp_path / "c/.step-2").exists()
-
-
-def test_a_step_after_a_restore_is_the_step_that_would_have_been(tmp_path: Path) -> None:
-    network, optimizer = network_and_optimizer(0)
-    take_step(network, optimizer)
-    checkpoints = Checkpoints(tmp_path / "c", "run")
-    checkpoints.save(1, training_tensors(network, optimizer))
-    take_step(network, optimizer)
-    other, its_optimizer = network_and_optimizer(0)
-    found = checkpoints.latest()
-    assert found is not None
-    torch.manual_seed(99)  # the random state comes back too
-    restore_training(other, its_optimizer, found.tensors)
-    take_step(other, its_optimizer)
-    assert torch.equal(other.weight, network.weight)
-
-
-def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    network, optimizer = network_and_optimizer(0)
-    with pytest.raises(ValueError, match=r"weight wants shape \[2, 3\], found none"):
-        restore_training(network, optimizer, {"random/cpu": torch.get_rng_state()})
 
 
 def test_a_step_is_told_once(tmp_path: Path) -> None:

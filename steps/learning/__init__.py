@@ -1,0 +1,1 @@
+"""What the stage train is made of: the learner, and the measures that it takes on its way."""

@@ -1,0 +1,171 @@
+"""Everything that training moves and a checkpoint holds: network, optimiser, and what the methods remember."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steps.core.artifacts import Model, TrainingState
+from steps.core.blocks import Blocks, MicroBatch
+from steps.core.forward import Averaged, Seen, StepFacts, Teacher, outputs_at, sum_of
+from steps.core.models import describe_model, load_model, save_model
+from steps.core.training_state import describe_state, file_of, read_kept, write_kept
+from steps.core.workspace import Workspace
+from steps.methods.objective import Objective, Start
+from steps.methods.optimizer import Optimizer
+from steps.methods.params import Params
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Learner:
+    """The network in training, on its device.
+
+    Raises:
+        ValueError: two objectives are the same, or one asks a teacher that there is not.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        accelerator: Any,
+        params: Params,
+        objectives: Sequence[Objective],
+        optimizer: Optimizer,
+        learning_rate: float,
+        *,
+        start: Path,
+        parent: Path,
+        state: TrainingState,
+    ) -> None:
+        self.accelerator = accelerator
+        self.params, self.objectives, self.averaging = params, objectives, optimizer
+        self._parent = parent
+        self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
+        if len(self._past) != len(objectives):
+            names = [one.method_name() for one in objectives]
+            raise ValueError(f"train.objective: wanted each method once, found {', '.join(names)}; leave one out")
+        network = load_model(start).to(accelerator.device)
+        self.attached = params.attach(network, workspace.seed, read_kept(workspace, state, "params", params))
+        self.optimizer = optimizer.make(self.trained, learning_rate)
+        self.average = optimizer.begin(self.trained)
+        self.memory: dict[str, dict[str, torch.Tensor]] = {name: {} for name in self._past}
+        self._hidden = any(one.hidden for one in objectives)
+        self.teachers = self._teachers()
+
+    @property
+    def network(self) -> Any:
+        """The network as it trains."""
+        return self.attached.network
+
+    @property
+    def trained(self) -> "dict[str, torch.Tensor]":
+        """What the optimiser moves, by name."""
+        return self.attached.trained
+
+    def begin(self, blocks: Blocks, micro_batch_blocks: int) -> None:
+        """Let the objectives look at the parent and the training set, before the first step."""
+        for one in self.objectives:
+            start = Start(
+                network=self.network,
+                parent=lambda: self.teachers["parent"].network,
+                trained=self.trained,
+                blocks=blocks,
+                past=self._past[one.method_name()],
+                device=self.accelerator.device,
+                micro_batch_blocks=micro_batch_blocks,
+                params=self.params.method_name(),
+            )
+            self.memory[one.method_name()] = one.begin(start)
+
+    def see(self, batch: MicroBatch, facts: StepFacts) -> Seen:
+        """Pass a micro-batch through the network."""
+        placed = batch.to(self.accelerator.device)
+        self.params.look(self.attached, placed)
+        with self.accelerator.autocast():
+            outputs = outputs_at(self.network, placed, hidden=self._hidden)
+        return Seen(placed, outputs, facts, self.teachers)
+
+    def terms(self, seen: Seen) -> "dict[str, torch.Tensor]":
+        """Each objective's part of a micro-batch."""
+        found = {one.method_name(): one.loss(seen, self.memory[one.method_name()]) for one in self.objectives}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def penalties(self) -> "dict[str, torch.Tensor]":
+        """The terms of a step that hang on the parameters alone."""
+        found = {
+            one.method_name(): one.penalty(self.trained, self.memory[one.method_name()]) for one in self.objectives
+        }
+        found[self.params.method_name()] = self.params.penalty(self.attached)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def backward(self, terms: "Mapping[str, torch.Tensor]") -> float:
+        """Add the gradient of some terms; returns their sum, and adds nothing if it is no number."""
+        total = sum_of(terms.values())
+        if total is None:
+            return 0.0
+        value = float(total.detach())
+        if total.requires_grad and value - value == 0:
+            self.accelerator.backward(total)
+        return value
+
+    def step(self, step: int, rate: float) -> None:
+        """Take the optimiser's step at a rate, with all that the methods do after it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.params.moved(self.attached, step)
+        self.averaging.moved(self.trained, self.average, step)
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Let the next step begin from nothing."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
+
+    def release(self) -> None:
+        """Put what is released in place of what was trained; twice is as good as once."""
+        import torch
+
+        released = self.averaging.released(self.trained, self.average)
+        with torch.no_grad():
+            for name, tensor in self.trained.items():
+                if released[name] is not tensor:
+                    tensor.copy_(released[name])
+
+    def finish(self, workspace: Workspace, before: TrainingState) -> tuple[Model, TrainingState]:
+        """The released model and what the next refresh's training needs, on disk; the network is used up."""
+        model, adapter, state = (workspace.path / name for name in ("model", "adapter", "state"))
+        shutil.rmtree(adapter, ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
+        self.release()
+        kept = {file_of("params", self.params): self.params.keep(self.attached)}
+        for one in self.objectives:
+            kept[file_of("objective", one)] = one.keep(self.memory[one.method_name()])
+        write_kept(state, kept)
+        save_model(self.params.finish(self.attached, adapter), model, self._parent)
+        made = describe_model(workspace, model, adapter if adapter.exists() else None)
+        return made, describe_state(workspace, state, before)
+
+    def memories(self) -> "dict[str, dict[str, torch.Tensor]]":
+        """What the methods remember, by owner."""
+        of_objectives = {f"objective/{name}": memory for name, memory in self.memory.items()}
+        return {"params": self.attached.memory, "average": self.average, **of_objectives}
+
+    def _teachers(self) -> dict[str, Teacher]:
+        load: dict[str, Callable[[], Any]] = {"parent": partial(self._loaded, self._parent)}
+        slow = self.averaging.slow(self.average)
+        if slow is not None:
+            load["slow"] = lambda: Averaged(self.network, lambda: self.averaging.slow(self.average) or {})
+        for one in self.objectives:
+            if strangers := [name for name in one.teachers if name not in load]:
+                raise ValueError(
+                    f"train.objective: {one.method_name()} asks the teacher {strangers[0]!r}, there is {sorted(load)}; "
+                    "`slow` needs optimizer: {method: ema}"
+                )
+        return {name: Teacher(loader, self.accelerator.autocast, hidden=self._hidden) for name, loader in load.items()}
+
+    def _loaded(self, folder: Path) -> Any:
+        return load_model(folder).to(self.accelerator.device)

@@ -1,0 +1,65 @@
+"""What a checkpoint holds of a learner, and how it comes back."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from steps.learning.learner import Learner
+
+if TYPE_CHECKING:
+    import torch
+
+
+def tensors_of(learner: Learner) -> "dict[str, torch.Tensor]":
+    """Everything that the next step depends on: what is trained, moments, memories, the random state."""
+    import torch
+
+    tensors: dict[str, torch.Tensor] = {"random/cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    for name, tensor in learner.trained.items():
+        tensors[f"parameter/{name}"] = tensor
+        moments = learner.optimizer.state[tensor]
+        tensors |= {f"optimizer/{key}/{name}": torch.as_tensor(value) for key, value in moments.items()}
+    for owner, memory in learner.memories().items():
+        tensors |= {f"{owner}/{key}": tensor for key, tensor in memory.items()}
+    return tensors
+
+
+def restore(learner: Learner, tensors: "Mapping[str, torch.Tensor]") -> None:
+    """Put a checkpoint's tensors back where `tensors_of` took them from.
+
+    Raises:
+        ValueError: a trained parameter is missing, or has another shape.
+    """
+    import torch
+
+    device = learner.accelerator.device
+    for name, parameter in learner.trained.items():
+        saved = tensors.get(f"parameter/{name}")
+        if saved is None or saved.shape != parameter.shape:
+            found = "none" if saved is None else list(saved.shape)
+            raise ValueError(
+                f"checkpoint: {name} wants shape {list(parameter.shape)}, found {found}; remove the folder"
+            )
+        with torch.no_grad():
+            parameter.copy_(saved)
+    for place, saved in tensors.items():
+        owner, _, rest = place.partition("/")
+        if owner == "optimizer":
+            key, _, name = rest.partition("/")
+            learner.optimizer.state[learner.trained[name]][key] = saved if key == "step" else saved.to(device)
+    for owner, memory in learner.memories().items():
+        for place, saved in tensors.items():
+            if place.startswith(f"{owner}/"):
+                _put(memory, place.removeprefix(f"{owner}/"), saved.to(device))
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"])
+
+
+def _put(memory: "dict[str, torch.Tensor]", key: str, saved: "torch.Tensor") -> None:
+    """In place where there is a tensor already: hooks may hold on to it."""
+    if key in memory:
+        memory[key].copy_(saved)
+    else:
+        memory[key] = saved

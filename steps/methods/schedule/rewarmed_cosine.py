@@ -7,6 +7,7 @@ from pydantic import Field
 
 from steps.core.method import Cite
 from steps.methods.schedule import Schedule
+from steps.methods.schedule._shared import check_step, rounded_steps
 
 
 class RewarmedCosine(Schedule):
@@ -38,9 +39,8 @@ class RewarmedCosine(Schedule):
         Raises:
             ValueError: the step lies outside 1..num_steps.
         """
-        if not 1 <= step <= num_steps:
-            raise ValueError(f"rewarmed-cosine: wanted a step in 1..{num_steps:,}, found {step:,}")
-        warmup = max(1, round(self.warmup_share * num_steps)) if self.warmup_share else 0
+        check_step("rewarmed-cosine", step, num_steps)
+        warmup = rounded_steps(self.warmup_share, num_steps)
         if step <= warmup:
             return peak * step / warmup
         low = self.min_ratio * peak

@@ -19,8 +19,8 @@ class Infinite(Schedule):
     step <= W: peak * step / W; step <= C, with x = (step - W) / (C - W): linear: peak - (peak - c) * x; cosine:
     c + (peak - c) / 2 * (1 + cos(pi * x)); inverse-sqrt: peak + (c - peak) * h(x) / h(1), h(x) = 1 / sqrt(1 +
     timescale * x) - 1; step <= K: c; after: c * (low / c) ** ((step - K) / (E - K)). Continued: c up to K, then the
-    same anneal. W, C, K are the whole steps in shares of the refresh's steps E, from its first; a warm-up takes one at least.
-    The model after step K, the plateau, is kept beside the annealed release; the next refresh trains from it.
+    same anneal. W, C, K are the whole steps in shares of all steps E, counted from the first; a warm-up takes at least
+    one. The model after step K, the plateau, is kept beside the annealed release; the next refresh trains from it.
 
     Units:      rate per optimiser step; ends as shares of the steps, rates as shares of the peak
     Reduces to: the constant schedule at warmup_end = cooldown_end = 0, constant_end = 1, constant_ratio = 1 (exact)

@@ -1,30 +1,26 @@
 """Mix: one packed stream of tokens per source, and the order in which training draws their blocks."""
 
 import hashlib
-import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Buffer, Chosen, Frozen, MixturePlan, Model, TrainingSet
+from steps.core.feed import Feed
 from steps.core.method import from_recipe
+from steps.core.rows import How, Writer
 from steps.core.shards import digest_of, digest_of_file, write_json, write_lines
-from steps.core.state import CountedDocument, read_counted, replay_documents
-from steps.core.streams import cut, digest_of_streams, pack, steps_of, write_order, write_stream
-from steps.core.tokenizer import end_token, load_tokenizer, tokens_of
+from steps.core.state import CountedDocument, buffer_documents, read_counted, replay_documents
+from steps.core.streams import cut, digest_of_streams, steps_of, write_order, write_stream
+from steps.core.tokenizer import end_token, load_tokenizer
 from steps.core.workspace import Workspace
 from steps.methods.order import Order
 
-if TYPE_CHECKING:  # transformers takes seconds to import
-    from transformers import PreTrainedTokenizerBase
-
 logger = logging.getLogger(__name__)
-
-AHEAD_TOKENS = 1 << 16  # that are tokenised at a time
 
 
 class MixConfig(Frozen):
@@ -44,6 +40,14 @@ class MixConfig(Frozen):
         description="documents in one block do not see each other, positions begin anew with each, and its first token "
         "carries no loss; measured with blocks of 256 tokens on a CPU: under 4 % slower (small model, SmolLM2-135M)",
     )
+    labelled: How = Field(
+        "auto",
+        description="how rows with completions are written: chat: by the model's template; plain: prompt, completion, "
+        "separator; auto: chat where the model has a template",
+    )
+    mark_changes: bool = Field(
+        False, description="mark the tokens that the older version of a document, if the buffer holds it, did not say"
+    )
 
 
 def mix(
@@ -53,25 +57,34 @@ def mix(
 
     The files are those of `steps/core/streams.py`. Stages of the plan come one after the other. Of a steered plan each
     stream is as long as training could want it, and training draws. `used.jsonl` says which documents are in the
-    streams, and how often.
+    streams, and how often. Labelled rows carry loss on their completions (`steps/core/rows.py`) and are never seen by
+    another row, whatever `document_mask` says.
 
     Raises:
         ValueError: the tokenizer cannot be read or has no separator, or the plan names a source without text.
     """
     assert not (shares.steered and shares.stages), "a steered plan has one stage"
     tokenizer = load_tokenizer(workspace, model)
-    end = end_token(tokenizer, config.separator)
+    older = buffer_documents(workspace, buffer) if config.mark_changes else None
+    writer = Writer(tokenizer, end_token(tokenizer, config.separator), config.labelled, older)
     documents_of = _documents(workspace, chosen, buffer)
     wanted = _wanted(shares)
     sources, num_losses, used = sorted(wanted), {}, []
+    labelled: dict[str, Mapping[str, float]] = {}
+    compared: dict[str, tuple[int, int]] = {}
     for number, source in enumerate(sources):
         workspace.progress(number, len(sources), "sources")
-        times: dict[tuple[str, str], int] = {}
-        pieces = _pieces(workspace.seed, config, tokenizer, end, source, documents_of(source), wanted[source], times)
-        packed = pack(pieces, wanted[source], config.block_tokens, apart=config.document_mask)
+        feed = Feed(source, documents_of(source), writer, config.block_tokens, apart=config.document_mask)
+        packed = feed.packed(_order(workspace.seed, config, source), wanted[source])
         write_stream(workspace.path, number, packed)
         num_losses[source] = packed.num_losses
-        used += [{"source": source, "key": key, "content_hash": text, "times": n} for (key, text), n in times.items()]
+        used += [
+            {"source": source, "key": key, "content_hash": text, "times": n} for (key, text), n in feed.times.items()
+        ]
+        if feed.is_labelled:
+            labelled[source] = feed.facts(packed)
+        if config.mark_changes and source.startswith("new/"):
+            compared[source] = feed.compared()
     if shares.steered:
         achieved = dict(shares.tokens)
         num_blocks = sum(len(cut(num_losses[source], 0, tokens)) for source, tokens in achieved.items() if tokens)
@@ -82,6 +95,7 @@ def mix(
         write_order(workspace.path, draws, config.blocks_per_step)
         achieved = {source: sum(d[3] - d[2] for d in draws if d[0] == n) for n, source in enumerate(sources)}
     facts = {"sources": sources, "planned": shares.tokens, "achieved": achieved, "in_streams": wanted}
+    facts |= _told(labelled, compared)
     write_json(workspace.path / "plan.json", facts)
     write_lines(workspace.path / "used.jsonl", used)
     replayed = sum(count for source, count in achieved.items() if source.startswith("replay/"))
@@ -107,12 +121,26 @@ def mix(
     )
 
 
+def _told(labelled: Mapping[str, Mapping[str, float]], compared: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """What is told of labelled rows and of older versions, where there are any."""
+    if not compared:
+        return {"labelled": labelled} if labelled else {}
+    with_older, without = map(sum, zip(*compared.values(), strict=True))
+    logger.info("marked what changed in %d new documents; of %d the buffer holds no older version", with_older, without)
+    return {"labelled": labelled, "changes": {"with_older": with_older, "without": without}}
+
+
 def _wanted(shares: MixturePlan) -> dict[str, int]:
     """The loss tokens of each source's stream."""
     if not shares.steered:
         return {source: tokens for source, tokens in shares.tokens.items() if tokens}
     budget = sum(shares.tokens.values())
     return {source: min(tokens, budget) for source, tokens in shares.at_hand.items() if tokens}
+
+
+def _order(seed: int, config: MixConfig, source: str) -> Callable[[np.ndarray, int, int], np.ndarray]:
+    """The order of a source's documents in each epoch."""
+    return lambda lengths_N, asked, epoch: config.order.documents(lengths_N, asked, epoch, _own_seed(seed, source))
 
 
 def _draws(
@@ -146,46 +174,6 @@ def _documents(workspace: Workspace, chosen: Chosen, buffer: Buffer) -> Callable
         return read_counted(workspace.at(chosen.path) / task) if task in new else []
 
     return documents
-
-
-def _pieces(
-    seed: int,
-    config: MixConfig,
-    tokenizer: "PreTrainedTokenizerBase",
-    end: int,
-    source: str,
-    documents: list[CountedDocument],
-    wanted: int,
-    times: dict[tuple[str, str], int],
-) -> Iterator[np.ndarray]:
-    """The documents of a source as tokens, each with its separator, without end; what is never asked for is not read.
-
-    `times` counts how often each was begun.
-
-    Raises:
-        ValueError: there is no text.
-    """
-    if not sum(document.num_tokens for document in documents):
-        raise ValueError(f"{source}: plan wants {wanted:,} tokens, found no text; plan again")
-    lengths_N = np.array([document.num_tokens + (not config.document_mask) for document in documents])
-    asked = (-(-wanted // (config.block_tokens - 1)) + config.document_mask) * config.block_tokens
-    cached: dict[int, np.ndarray] = {}
-    left = asked
-    for epoch in itertools.count():
-        order = config.order.documents(lengths_N, asked, epoch, _own_seed(seed, source)).tolist()
-        while order:
-            held = np.cumsum(lengths_N[order])
-            count = 1 + int(np.searchsorted(held, max(1, min(AHEAD_TOKENS, left))))
-            ahead, order = order[:count], order[count:]
-            texts = [documents[place].text for place in ahead if place not in cached]
-            tokens = tokens_of(tokenizer, texts)
-            for place in ahead:
-                if place not in cached:
-                    cached[place] = np.array([*next(tokens), end], dtype=np.int32)
-                name = (documents[place].key, documents[place].content_hash)
-                times[name] = times.get(name, 0) + 1
-                left -= int(lengths_N[place])
-                yield cached[place]
 
 
 def _own_seed(seed: int, name: str) -> int:

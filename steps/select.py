@@ -11,9 +11,10 @@ from steps.core.artifacts import Buffer, Chosen, Frozen, Kept, Model, TaskFacts,
 from steps.core.documents import Item, content_hash, read_documents, read_items, row_of
 from steps.core.lab import Lab
 from steps.core.method import from_recipe
+from steps.core.rows import count_losses
 from steps.core.shards import digest_of, digest_of_file, write_lines
 from steps.core.state import CountedDocument, buffer_documents
-from steps.core.tokenizer import count_tokens, load_tokenizer
+from steps.core.tokenizer import load_tokenizer
 from steps.core.workspace import Workspace
 from steps.methods.select import Choice, Pool, Select
 
@@ -34,7 +35,8 @@ def select(
 ) -> Chosen:
     """Choose documents and count their tokens: `<task>/documents.jsonl`, with `num_tokens` in each row.
 
-    Of tasks of role `train` the method chooses; what it passes over is in `<task>/left.jsonl`. Others pass whole.
+    Of tasks of role `train` the method chooses; what it passes over is in `<task>/left.jsonl`. Others pass whole. Of a
+    labelled document the tokens of its completions are counted: what plan spreads are loss tokens.
 
     Raises:
         ValueError: the model's tokenizer cannot be read, or the method has too little text to judge by.
@@ -107,7 +109,7 @@ class _Sight:
 
     def _counted(self, task: str) -> list[CountedDocument]:
         documents = list(read_documents(self._workspace.at(self._kept.path) / task))
-        counts = count_tokens(self._tokenizer, [document.text for document in documents])
+        counts = count_losses(self._tokenizer, documents)
         return [
             CountedDocument.model_construct(**dict(document), num_tokens=count)
             for document, count in zip(documents, counts, strict=True)

@@ -28,7 +28,9 @@ Part = Literal["gate", "validation"]
 class CountedDocument(Document):
     """A document with its length in tokens."""
 
-    num_tokens: int = Field(description="tokens of the text alone, without special tokens")
+    num_tokens: int = Field(
+        description="tokens of the text alone, without special tokens; of a labelled document those of its completions"
+    )
 
 
 class BufferedDocument(CountedDocument):

@@ -1,8 +1,12 @@
 """Packed streams: the tokens of one source in blocks of one length, and the draws of these blocks in training order.
 
 `streams/<n>.safetensors`, for B blocks of T tokens: `input_ids` int32 [B, T]; `num_losses` int32 [B]; and, where
-documents are kept apart, `position_ids` int32 [B, T]. A token carries loss where its position is above 0: the first of
-a block has nothing before it, and neither has the first of a document that is kept apart.
+documents are kept apart, `position_ids` int32 [B, T]; where rows are labelled (`steps/core/packing.py`), `loss_mask`
+and `padding` uint8 [B, T]; where changes are marked, `changed` uint8 [B, T]. A token carries loss where its position is
+above 0 and its loss mask, if there is one, is 1: the first of a block has nothing before it, and neither has the first
+of a document that is kept apart.
+
+One stream with positions makes all to be read with positions: a block of another stream is then one document.
 
 A draw is four numbers: the source, its block, and which of the block's loss tokens count, `[first, last)`. A block that
 is cut, so that a share is exact to the token, is drawn again later for the rest of its loss. `order.npy` holds the
@@ -26,11 +30,14 @@ THIN = 64  # tokens per loss token, beyond which packing would not end
 
 
 class Packed(NamedTuple):
-    """The blocks of one source: tokens and positions `[B, T]`, loss tokens `[B]`."""
+    """The blocks of one source: loss tokens `[B]`, all else `[B, T]`; what is None is not written."""
 
     input_ids: np.ndarray
     position_ids: np.ndarray | None
     num_losses: np.ndarray
+    loss_mask: np.ndarray | None = None
+    padding: np.ndarray | None = None
+    changed: np.ndarray | None = None
 
 
 def pack(pieces: Iterator[np.ndarray], wanted: int, block_tokens: int, *, apart: bool = False) -> Packed:
@@ -82,10 +89,7 @@ def write_stream(folder: Path, number: int, packed: Packed) -> None:
 
     path = folder / "streams" / f"{number}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {"input_ids": packed.input_ids, "num_losses": packed.num_losses}
-    if packed.position_ids is not None:
-        tensors["position_ids"] = packed.position_ids
-    save_file(tensors, path)
+    save_file({name: tensor for name, tensor in packed._asdict().items() if tensor is not None}, path)
 
 
 def write_order(folder: Path, draws: Sequence[tuple[int, int, int, int]], per_step: int) -> None:

@@ -1,7 +1,7 @@
 """Text into tokens, with the tokenizer of a model."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from steps.core import models
 from steps.core.artifacts import Model
@@ -22,19 +22,35 @@ def load_tokenizer(workspace: Workspace, model: Model) -> "PreTrainedTokenizerBa
     return models.load_tokenizer(workspace.at(model.path))
 
 
-def tokens_of(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterator[list[int]]:
-    """The tokens of each text, without special tokens: a text that spells one is text, not control."""
+def tokens_of(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, control: bool = False
+) -> Iterator[list[int]]:
+    """The tokens of each text, none added. A text that spells a special token is text, unless it is `control`."""
+    for encoded in _encoded(tokenizer, texts, control=control):
+        yield from encoded["input_ids"]
+
+
+def placed_tokens_of(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, control: bool = False
+) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
+    """As `tokens_of`, and the characters that each token stands for; a slow tokenizer cannot say."""
+    for encoded in _encoded(tokenizer, texts, control=control, return_offsets_mapping=True):
+        yield from zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+
+
+def _encoded(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, control: bool, **wanted: bool
+) -> Iterator[Mapping[str, Any]]:
     for start in range(0, len(texts), BATCH_TEXTS):
-        batch = list(texts[start : start + BATCH_TEXTS])
-        encoded = tokenizer(
-            batch,
+        yield tokenizer(
+            list(texts[start : start + BATCH_TEXTS]),
             add_special_tokens=False,
-            split_special_tokens=True,
+            split_special_tokens=not control,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
+            **wanted,
         )
-        yield from encoded["input_ids"]
 
 
 def count_tokens(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[int]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, NoReturn
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Frozen, Model, Trained, TrainingSet, TrainingState, Validation
 from steps.core.blocks import Blocks
@@ -27,7 +27,7 @@ from steps.core.training_state import plateau_of
 from steps.core.workspace import Workspace
 from steps.learning.learner import Learner
 from steps.learning.saved import restore, tensors_of
-from steps.methods.objective import Objective
+from steps.methods.objective import Objective, that_add_up
 from steps.methods.optimizer import Optimizer
 from steps.methods.params import Params
 from steps.methods.schedule import Schedule
@@ -43,7 +43,11 @@ class TrainConfig(Frozen):
     params: Annotated[SerializeAsAny[Params], BeforeValidator(from_recipe("params"))] = Field(
         description="which parameters training moves"
     )
-    objective: Annotated[tuple[SerializeAsAny[Objective], ...], BeforeValidator(list_from_recipe("objective"))] = Field(
+    objective: Annotated[
+        tuple[SerializeAsAny[Objective], ...],
+        BeforeValidator(list_from_recipe("objective")),
+        AfterValidator(that_add_up),
+    ] = Field(
         default_factory=lambda: list_from_recipe("objective")("next-token"),
         min_length=1,
         description="what training minimises: one, or a list that adds up",
@@ -106,9 +110,9 @@ def train(
             blocks.restore(found.decisions)
             logger.info("goes on after step %d of %d", done, training_set.num_steps)
         else:
-            learner.begin(blocks, config.micro_batch_blocks)
+            told = learner.begin(blocks, config.micro_batch_blocks)
             losses = held_out.losses(learner.network)
-            _tell(workspace, history, 0, losses | blocks.look(0, losses))
+            _tell(workspace, history, 0, losses | told | blocks.look(0, losses))
         for step in range(done + 1, training_set.num_steps + 1):
             started = time.monotonic()
             rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate, continued=bool(plateau))

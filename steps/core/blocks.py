@@ -132,15 +132,27 @@ class Blocks:
         draws_D4 = self._steps[step - 1]
         yield from self._read(draws_D4[draws_D4[:, 3] > draws_D4[:, 2]], size)
 
+    @property
+    def replays(self) -> bool:
+        """Whether training draws anything that is replayed; a steered one: whether it can."""
+        return any(len(draws_D4) for draws_D4 in self._replayed())
+
     def replayed(self, size: int) -> Iterator["MicroBatch"]:
-        """Every replayed block that training draws, once and whole, `size` at a time."""
+        """Every replayed block that training draws, once and whole, `size` at a time; if steered, that it can draw."""
+        for draws_D4 in self._replayed():
+            yield from self._read(draws_D4, size)
+
+    def _replayed(self) -> Iterator[np.ndarray]:
+        drawn = None if self.steering else np.concatenate(self._steps)
         for number, source in enumerate(self.sources):
             if source.startswith(REPLAY):
-                drawn = np.concatenate(self._steps)
-                blocks = np.unique(drawn[(drawn[:, 0] == number) & (drawn[:, 3] > drawn[:, 2]), 1])
-                lasts = self.streams.num_losses[number][blocks]
-                draws_D4 = np.stack([np.full_like(blocks, number), blocks, np.zeros_like(blocks), lasts], axis=1)
-                yield from self._read(draws_D4, size)
+                carry = self.streams.num_losses[number]
+                if drawn is None:
+                    blocks = np.flatnonzero(carry)
+                else:
+                    blocks = np.unique(drawn[(drawn[:, 0] == number) & (drawn[:, 3] > drawn[:, 2]), 1])
+                lasts = carry[blocks]
+                yield np.stack([np.full_like(lasts, number), blocks, np.zeros_like(lasts), lasts], axis=1)
 
     def _read(self, draws_D4: np.ndarray, size: int) -> Iterator["MicroBatch"]:
         for first in range(0, len(draws_D4), size):

@@ -53,6 +53,10 @@ class Teacher:
         """The network, frozen."""
         return self._load().requires_grad_(False)
 
+    def forget(self) -> None:
+        """Let the network go; it is loaded again if it is asked again."""
+        self.__dict__.pop("network", None)
+
     def outputs(self, batch: MicroBatch) -> Outputs:
         """What it says of a micro-batch; nothing is kept for a gradient."""
         import torch

@@ -24,7 +24,7 @@ class Learner:
     """The network in training, on its device.
 
     Raises:
-        ValueError: two objectives are the same, or one asks a teacher that there is not.
+        ValueError: an objective asks a teacher that there is not.
     """
 
     def __init__(
@@ -44,9 +44,6 @@ class Learner:
         self.params, self.objectives, self.averaging = params, objectives, optimizer
         self._parent = parent
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
-        if len(self._past) != len(objectives):
-            names = [one.method_name() for one in objectives]
-            raise ValueError(f"train.objective: wanted each method once, found {', '.join(names)}; leave one out")
         network = load_model(start).to(accelerator.device)
         self.attached = params.attach(network, workspace.seed, read_kept(workspace, state, "params", params))
         self.optimizer = optimizer.make(self.trained, learning_rate)
@@ -65,12 +62,23 @@ class Learner:
         """What the optimiser moves, by name."""
         return self.attached.trained
 
-    def begin(self, blocks: Blocks, micro_batch_blocks: int) -> None:
-        """Let the objectives look at the parent and the training set, before the first step."""
+    def begin(self, blocks: Blocks, micro_batch_blocks: int) -> dict[str, float]:
+        """Let the objectives look at the parent and the training set, before the first step; what they tell of it.
+
+        Raises:
+            ValueError: an objective makes no sense with these parameters or this training set.
+        """
+        told: dict[str, float] = {}
         for one in self.objectives:
+            if one.needs_replay and not blocks.replays:
+                raise ValueError(
+                    f"train.objective: {one.method_name()} needs replayed text, the training set has none "
+                    f"({', '.join(blocks.sources)}); give replay a share in plan, or leave the method out"
+                )
             start = Start(
                 network=self.network,
-                parent=lambda: self.teachers["parent"].network,
+                parent=partial(self._loaded, self._parent),
+                teachers=self.teachers,
                 trained=self.trained,
                 blocks=blocks,
                 past=self._past[one.method_name()],
@@ -78,7 +86,11 @@ class Learner:
                 micro_batch_blocks=micro_batch_blocks,
                 params=self.params.method_name(),
             )
-            self.memory[one.method_name()] = one.begin(start)
+            self.memory[one.method_name()] = memory = one.begin(start)
+            told |= {f"train/{one.method_name()}_{name}": value for name, value in one.told(memory).items()}
+        for name in self.teachers.keys() - {name for one in self.objectives for name in one.teachers}:
+            self.teachers[name].forget()
+        return told
 
     def see(self, batch: MicroBatch, facts: StepFacts) -> Seen:
         """Pass a micro-batch through the network."""
@@ -168,4 +180,4 @@ class Learner:
         return {name: Teacher(loader, self.accelerator.autocast, hidden=self._hidden) for name, loader in load.items()}
 
     def _loaded(self, folder: Path) -> Any:
-        return load_model(folder).to(self.accelerator.device)
+        return load_model(folder).to(self.accelerator.device).requires_grad_(False)

@@ -23,6 +23,9 @@ class NextToken(Objective):
         title="Maximum likelihood of the next token", id="ours", where="this file", checked="code"
     )
 
+    fits_text: ClassVar[bool] = True
+    sharded: ClassVar[bool] = True
+
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean."""
         return seen.nats_N.sum() / seen.facts.num_losses

@@ -13,21 +13,50 @@ if TYPE_CHECKING:
 Rows = Literal["all", "new", "replayed"]
 
 
+class Head(NamedTuple):
+    """A plain output layer that was passed by, and the precision in which it would have computed."""
+
+    layer: Any
+    dtype: "torch.dtype"
+
+    def logits(self, hidden_NM: "torch.Tensor") -> "torch.Tensor":
+        """What it would have said, float32."""
+        import torch
+
+        with torch.autocast(hidden_NM.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits_NV: torch.Tensor = self.layer(hidden_NM.to(self.layer.weight.dtype))
+        return logits_NV.float()
+
+
 class Outputs(NamedTuple):
     """What a network says before each of N tokens: logits `[N, V]`, states under the output layer `[N, M]`."""
 
     logits: "torch.Tensor"
     hidden: "torch.Tensor | None"
+    head: Head | None = None  # then there are no logits: it makes them of the states
 
 
-def outputs_at(network: Any, batch: MicroBatch, *, hidden: bool = False) -> Outputs:
-    """Logits, and hidden states if they are asked for, before every token of a micro-batch that carries loss."""
+def outputs_at(network: Any, batch: MicroBatch, *, hidden: bool = False, logits: bool = True) -> Outputs:
+    """Logits, and hidden states if they are asked for, before every token of a micro-batch that carries loss.
+
+    Without `logits`, which only `has_plain_head` allows, the output layer is passed by.
+    """
+    import torch
+
+    from steps.core.cross_entropy import is_plain
+
     at_P = batch.loss_mask[:, 1:].any(dim=0).nonzero().flatten()  # position p predicts the token at p + 1
     targets_BP = batch.loss_mask[:, at_P + 1]
     positions = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     states: list[torch.Tensor] = []
-    head = network.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, given: states.append(given[0])) if hidden else None
+    layer = network.get_output_embeddings()
+    passed_by = not logits and is_plain(layer)
+
+    def look(_: Any, given: Any) -> Any:
+        states.append(given[0])
+        return (given[0][:, :0],) if passed_by else None  # of no position it makes no logits
+
+    hook = layer.register_forward_pre_hook(look) if hidden or passed_by else None
     try:
         logits_BPV = network(input_ids=batch.input_ids, **positions, use_cache=False, logits_to_keep=at_P).logits
     finally:
@@ -37,7 +66,28 @@ def outputs_at(network: Any, batch: MicroBatch, *, hidden: bool = False) -> Outp
     def at_targets(values_BPX: "torch.Tensor") -> "torch.Tensor":
         return values_BPX.flatten(0, 1) if bool(targets_BP.all()) else values_BPX[targets_BP]
 
-    return Outputs(at_targets(logits_BPV).float(), at_targets(states[-1]).float() if states else None)
+    hidden_NM = at_targets(states[-1]).float() if states else None
+    if not passed_by:
+        return Outputs(at_targets(logits_BPV).float(), hidden_NM)
+    device = batch.input_ids.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else layer.weight.dtype
+    return Outputs(logits_BPV[0], hidden_NM, Head(layer, dtype))
+
+
+def has_plain_head(network: Any) -> bool:
+    """Whether logits are W·x + b of the states under the output layer, to the bit: asked, not believed."""
+    import torch
+
+    from steps.core.cross_entropy import is_plain
+
+    layer = network.get_output_embeddings()
+    if not is_plain(layer):
+        return False
+    input_ids = torch.tensor([[0, 1, 2, 3]], device=network.device)
+    batch = MicroBatch(input_ids, torch.ones_like(input_ids, dtype=torch.bool), None, None, None, ["new"])
+    with torch.no_grad():
+        said = outputs_at(network, batch, hidden=True)
+        return bool(torch.equal(said.logits, layer(said.hidden).float()))
 
 
 class Teacher:
@@ -106,10 +156,11 @@ class Seen:
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
     _answers: dict[tuple[str, Rows], Outputs] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def logits_NV(self) -> "torch.Tensor":
         """The network's logits, float32."""
-        return self.outputs.logits
+        head = self.outputs.head
+        return head.logits(self.hidden_NM) if head else self.outputs.logits
 
     @property
     def hidden_NM(self) -> "torch.Tensor":
@@ -127,6 +178,10 @@ class Seen:
         """The cross-entropy of every token, in nats."""
         import torch
 
+        from steps.core.cross_entropy import linear_cross_entropy
+
+        if head := self.outputs.head:
+            return linear_cross_entropy(self.hidden_NM, head.layer, self.labels_N, head.dtype)
         return torch.nn.functional.cross_entropy(self.logits_NV, self.labels_N, reduction="none")
 
     @cached_property

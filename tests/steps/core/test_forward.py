@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from steps.core.blocks import MicroBatch
-from steps.core.forward import Averaged, Seen, StepFacts, Teacher, outputs_at
+from steps.core.forward import Averaged, Seen, StepFacts, Teacher, has_plain_head, outputs_at
 from steps.core.models import load_model, token_losses
 from tests.tiny_models import tiny_model
 
@@ -77,3 +77,35 @@ def test_an_average_computes_with_its_own_values_and_changes_nothing(tmp_path: P
         found = outputs_at(Averaged(fast, lambda: averages), BATCH, hidden=True)
         assert torch.allclose(found.logits, outputs_at(slow, BATCH).logits, atol=1e-5)
         assert torch.equal(outputs_at(fast, BATCH).logits, before.logits)
+
+
+def test_without_logits_the_output_layer_is_passed_by_and_nothing_else_differs(tmp_path: Path) -> None:
+    network = load_model(tiny_model(tmp_path / "a"))
+    assert has_plain_head(network)
+    whole = Seen(BATCH, outputs_at(network, BATCH), FACTS)
+    lean = Seen(BATCH, outputs_at(network, BATCH, logits=False), FACTS)
+    assert lean.outputs.logits.shape == (0, 260)
+    assert torch.allclose(lean.nats_N, whole.nats_N, rtol=1e-6, atol=1e-6)
+    assert torch.allclose(lean.logits_NV, whole.logits_NV, rtol=1e-6, atol=1e-6)  # made when they are asked for
+    for name, parameter in network.named_parameters():
+        left, right = (
+            torch.autograd.grad(seen.nats_N.mean(), parameter, retain_graph=True)[0] for seen in (lean, whole)
+        )
+        assert torch.allclose(left, right, rtol=1e-4, atol=1e-6), name
+
+
+def test_logits_that_are_bent_after_the_output_layer_are_noticed(tmp_path: Path) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape |= {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": 260}
+    assert not has_plain_head(Gemma2ForCausalLM(Gemma2Config(**shape, final_logit_softcapping=30.0)).eval())
+    assert has_plain_head(Gemma2ForCausalLM(Gemma2Config(**shape, final_logit_softcapping=None)).eval())
+
+
+def test_an_output_layer_that_is_watched_is_not_passed_by(tmp_path: Path) -> None:
+    network, watched = load_model(tiny_model(tmp_path / "a")), []
+    network.get_output_embeddings().register_forward_hook(lambda *_: watched.append(1))
+    assert not has_plain_head(network)
+    assert outputs_at(network, BATCH, logits=False).logits.shape == (10, 260)
+    assert watched

@@ -13,7 +13,7 @@ from steps.core.blocks import Blocks
 from steps.core.checkpoints import Checkpoints, History
 from steps.core.forward import StepFacts
 from steps.core.method import from_recipe, list_from_recipe
-from steps.core.shards import digest_of, write_lines
+from steps.core.shards import digest_of
 from steps.core.training import (
     HeldOut,
     Precision,
@@ -26,6 +26,7 @@ from steps.core.training import (
 from steps.core.training_state import plateau_of
 from steps.core.workspace import Workspace
 from steps.learning.learner import Learner
+from steps.learning.ranks import together
 from steps.learning.saved import restore, tensors_of
 from steps.methods.objective import Objective, that_add_up
 from steps.methods.optimizer import Optimizer
@@ -90,8 +91,9 @@ def train(
     blocks = Blocks(workspace.at(training_set.path), training_set, mixture)
     facts = [config.model_dump(mode="json"), precision, workspace.seed, workspace.code]
     inputs = [model.digest, state.digest, training_set.digest, validation.digest]
-    checkpoints = Checkpoints(workspace.path / "checkpoints", digest_of([facts, inputs]))
-    history = History(checkpoints.folder / "history.jsonl")
+    ranks = together(workspace, config.params, config.objective, config.optimizer)
+    checkpoints = Checkpoints(workspace.path / "checkpoints", digest_of([facts, inputs]), writes=ranks.first)
+    history = History(checkpoints.folder / "history.jsonl", writes=ranks.first)
     for step, row in history.rows.items():
         workspace.report(step, {name: value for name, value in row.items() if name != "step"})
 
@@ -104,7 +106,7 @@ def train(
             workspace.at(validation.path), validation, parent, config.validation_items, config.validation_tokens
         )
         done = 0
-        if found := checkpoints.latest():
+        if found := ranks.latest(checkpoints):
             done = found.step
             restore(learner, found.tensors)
             blocks.restore(found.decisions)
@@ -126,12 +128,13 @@ def train(
                 metrics |= losses | blocks.look(step, losses)
             _tell(workspace, history, step, metrics, blocks.num_losses(step) / seconds)
             workspace.progress(step, training_set.num_steps, "steps")
-            if stop.is_set() or (not last and step % config.checkpoint_steps == 0):
+            stopping = ranks.any(stop.is_set())
+            if stopping or (not last and step % config.checkpoint_steps == 0):
                 checkpoints.save(step, tensors_of(learner), blocks.decisions())
-            if stop.is_set():
+            if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
         made, kept = learner.finish(workspace, state)
-    write_lines(workspace.path / "history.jsonl", history.rows.values())
+    history.publish(workspace.path / "history.jsonl")
     checkpoints.clear()
     return Trained(
         digest=digest_of([made.digest, kept.digest]),
@@ -148,9 +151,11 @@ def _update(learner: Learner, config: TrainConfig, blocks: Blocks, step: int, ra
     num_losses = blocks.num_losses(step)
     facts = StepFacts(step, blocks.training_set.num_steps, num_losses, blocks.num_replayed(step))
     summed: dict[str, float] = {}
-    counted: dict[str, int] = {}
+    counted: dict[str, float] = {}
     values: dict[str, float] = {}
-    for batch in blocks.micro_batches(step, config.micro_batch_blocks):
+    ranks = learner.ranks
+    share = (step, config.micro_batch_blocks, ranks.rank, ranks.number)
+    for batch in blocks.micro_batches(*share):
         seen = learner.see(batch, facts)
         terms = learner.terms(seen)
         if not math.isfinite(loss := learner.backward(terms)):
@@ -160,11 +165,14 @@ def _update(learner: Learner, config: TrainConfig, blocks: Blocks, step: int, ra
         for source, nats, count in seen.by_source():
             summed[source] = summed.get(source, 0.0) + nats
             counted[source] = counted.get(source, 0) + count
+    learner.keep_pace(blocks.idle_batches(*share), facts)
+    summed, counted, values = ranks.totals(summed, counted, values)
     penalties = learner.penalties()
     learner.backward(penalties)
     values |= {name: float(value.detach()) for name, value in penalties.items()}
     config.params.gradients(learner.attached, step)
-    norm = float(learner.accelerator.clip_grad_norm_(learner.trained.values(), config.clip_norm or math.inf))
+    clipped = learner.accelerator.clip_grad_norm_(learner.trained.values(), config.clip_norm or math.inf)
+    norm = float(ranks.full(clipped))
     if not math.isfinite(norm):
         _diverged(f"the norm of the gradient is {norm}", step, config, rate)
     learner.step(step, rate)

@@ -1,6 +1,7 @@
 """The blocks of a training set, in the order in which training draws them."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,10 +128,20 @@ class Blocks:
         of_replay = np.isin(draws_D4[:, 0], [n for n, source in enumerate(self.sources) if source.startswith(REPLAY)])
         return int((draws_D4[of_replay, 3] - draws_D4[of_replay, 2]).sum())
 
-    def micro_batches(self, step: int, size: int) -> Iterator["MicroBatch"]:
-        """A step's blocks, `size` at a time; those without loss are passed over."""
+    def micro_batches(self, step: int, size: int, rank: int = 0, num_ranks: int = 1) -> Iterator["MicroBatch"]:
+        """A step's blocks, `size` at a time; those without loss are passed over. Of several processes, this one's."""
+        yield from self._read(self._with_loss(step)[rank::num_ranks], size)
+
+    def idle_batches(self, step: int, size: int, rank: int, num_ranks: int) -> Iterator["MicroBatch"]:
+        """One block of the step for each micro-batch that the first process has and this one has not."""
+        draws_D4 = self._with_loss(step)
+        most, own = (math.ceil(len(draws_D4[each::num_ranks]) / size) for each in (0, rank))
+        for _ in range(most - own):
+            yield from self._read(draws_D4[:1], 1)
+
+    def _with_loss(self, step: int) -> np.ndarray:
         draws_D4 = self._steps[step - 1]
-        yield from self._read(draws_D4[draws_D4[:, 3] > draws_D4[:, 2]], size)
+        return draws_D4[draws_D4[:, 3] > draws_D4[:, 2]]
 
     @property
     def replays(self) -> bool:
@@ -203,7 +214,7 @@ def keeps_apart(network: Any) -> bool:
 
     tokens = [[0, 1, 2, 3], [3, 0, 2, 3]]  # another first document, the same second one
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # parameters that are cut must not become inference tensors
             logits_BTV = network(
                 input_ids=torch.tensor(tokens, device=network.device),
                 position_ids=torch.tensor([[0, 1, 0, 1]] * 2, device=network.device),

@@ -34,12 +34,18 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run: `<folder>/step-<n>/`; those of another run that are found there go."""
+    """The checkpoints of one run: `<folder>/step-<n>/`; those of another run that are found there go.
 
-    def __init__(self, folder: Path, identity: str, keep: int = 2) -> None:
+    Of several processes with the same folder one `writes`; the others read, after it was made there.
+    """
+
+    def __init__(self, folder: Path, identity: str, keep: int = 2, *, writes: bool = True) -> None:
         self.folder = folder
         self.identity = identity
         self.keep = keep
+        self.writes = writes
+        if not writes:
+            return
         shutil.rmtree(folder.with_name(f".{folder.name}.ended"), ignore_errors=True)
         owner = folder / "run"
         if not owner.is_file() or owner.read_bytes() != identity.encode():
@@ -59,6 +65,8 @@ class Checkpoints:
         Raises:
             OSError: the disk is full; the checkpoints that were there are untouched.
         """
+        if not self.writes:
+            return
         from safetensors.torch import save_file
 
         target, partial = self.folder / f"step-{step}", self.folder / f".step-{step}"
@@ -93,8 +101,14 @@ class Checkpoints:
                 logger.warning("%s: damaged checkpoint passed over: %s; an earlier one is used", path, error)
         return None
 
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint after a step, which is there and good."""
+        return self._read(self.folder / f"step-{step}")
+
     def clear(self) -> None:
         """Remove all at once: the run has ended, and half of its checkpoints would be the state of no run."""
+        if not self.writes:
+            return
         ended = self.folder.with_name(f".{self.folder.name}.ended")
         self.folder.replace(ended)
         shutil.rmtree(ended)
@@ -123,12 +137,16 @@ class Checkpoints:
 class History:
     """What training said about each step, one JSON object per step, whatever happens in between.
 
-    A step that is computed again after a stop keeps the row that it had, so it is never told in two ways.
+    A step that is computed again after a stop keeps the row that it had, so it is never told in two ways. Of several
+    processes with the same file one `writes`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
         self.rows: dict[int, dict[str, float]] = {}
+        self.writes = writes
+        if not writes:
+            return
         try:
             for row in read_lines(path):
                 self.rows[int(row["step"])] = row
@@ -137,13 +155,18 @@ class History:
         write_lines(path, self.rows.values())
 
     def add(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Keep the metrics of a step; False if it has been told before."""
-        if step in self.rows:
+        """Keep the metrics of a step; False if it has been told before, or is another process's to tell."""
+        if step in self.rows or not self.writes:
             return False
         self.rows[step] = {"step": step, **metrics}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(canonical_json(self.rows[step]) + "\n")
         return True
+
+    def publish(self, path: Path) -> None:
+        """Write all rows to a place of their own."""
+        if self.writes:
+            write_lines(path, self.rows.values())
 
 
 def _sync(path: Path) -> None:

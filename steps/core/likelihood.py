@@ -80,7 +80,7 @@ def summed_losses(network: "PreTrainedModel", batch: Sequence[Encoded], context:
     rows = [[context, *text.tokens] for text in batch]
     input_ids_BT = torch.tensor([row + [context] * (width - len(row)) for row in rows], device=network.device)
     mask_BT = torch.tensor([[0] + [1] * len(text.tokens) + [0] * (width - 1 - len(text.tokens)) for text in batch])
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode: the network may be in training, and cut over processes
         loss_BP = token_losses(network, input_ids_BT, mask_BT.to(network.device))
     capped_BP = loss_BP.double().nan_to_num(nan=MAX_NATS, posinf=MAX_NATS).clamp(0.0, MAX_NATS)
     return [float(value) for value in capped_BP.sum(dim=1).cpu()]

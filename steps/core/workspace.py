@@ -30,6 +30,8 @@ class Workspace:
     seed: int
     code: str = ""  # digest of the source that decides this step's result
     device: str = "cpu"
+    rank: int = 0  # which of the processes that run this step together; the first one writes and tells
+    num_ranks: int = 1
     report: Callable[[int, Mapping[str, float]], None] = field(default=_silent)  # metrics at a training step
     progress: Callable[[int, int, str], None] = field(default=_no_progress)  # done, total, what is counted
     map: Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]] = field(default=_one_by_one)

@@ -1,7 +1,7 @@
 """Everything that training moves and a checkpoint holds: network, optimiser, and what the methods remember."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,10 @@ from steps.core.forward import Averaged, Seen, StepFacts, Teacher, outputs_at, s
 from steps.core.models import describe_model, load_model, save_model
 from steps.core.training_state import describe_state, file_of, read_kept, write_kept
 from steps.core.workspace import Workspace
+from steps.learning.ranks import Ranks
 from steps.methods.objective import Objective, Start
 from steps.methods.optimizer import Optimizer
-from steps.methods.params import Params
+from steps.methods.params import Attached, Params
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +42,14 @@ class Learner:
         state: TrainingState,
     ) -> None:
         self.accelerator = accelerator
+        self.ranks = Ranks(workspace.rank, workspace.num_ranks)
         self.params, self.objectives, self.averaging = params, objectives, optimizer
         self._parent = parent
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
-        network = load_model(start).to(accelerator.device)
-        self.attached = params.attach(network, workspace.seed, read_kept(workspace, state, "params", params))
+        past = read_kept(workspace, state, "params", params)
+        whole_on = accelerator.device if self.ranks.number == 1 else "cpu"  # a device may hold no more than its part
+        self._attach = lambda: params.attach(load_model(start, device=str(whole_on)), workspace.seed, past)
+        self.attached = self.ranks.shard(self._attach(), accelerator.device)
         self.optimizer = optimizer.make(self.trained, learning_rate)
         self.average = optimizer.begin(self.trained)
         self.memory: dict[str, dict[str, torch.Tensor]] = {name: {} for name in self._past}
@@ -105,6 +109,11 @@ class Learner:
         found = {one.method_name(): one.loss(seen, self.memory[one.method_name()]) for one in self.objectives}
         return {name: value for name, value in found.items() if value is not None}
 
+    def keep_pace(self, batches: Iterable[MicroBatch], facts: StepFacts) -> None:
+        """Take part in the passes of processes that have more blocks of the step; nothing is added."""
+        for batch in batches:
+            self.accelerator.backward(0.0 * self.see(batch, facts).nats_N.sum())
+
     def penalties(self) -> "dict[str, torch.Tensor]":
         """The terms of a step that hang on the parameters alone."""
         found = {
@@ -150,14 +159,18 @@ class Learner:
     def finish(self, workspace: Workspace, before: TrainingState) -> tuple[Model, TrainingState]:
         """The released model and what the next refresh's training needs, on disk; the network is used up."""
         model, adapter, state = (workspace.path / name for name in ("model", "adapter", "state"))
-        shutil.rmtree(adapter, ignore_errors=True)
-        shutil.rmtree(state, ignore_errors=True)
         self.release()
-        kept = {file_of("params", self.params): self.params.keep(self.attached)}
-        for one in self.objectives:
-            kept[file_of("objective", one)] = one.keep(self.memory[one.method_name()])
-        write_kept(state, kept)
-        save_model(self.params.finish(self.attached, adapter), model, self._parent)
+        attached = self._put_together()
+        memories = {name: self.ranks.whole(memory) for name, memory in self.memory.items()}
+        if self.ranks.first:
+            shutil.rmtree(adapter, ignore_errors=True)
+            shutil.rmtree(state, ignore_errors=True)
+            kept = {file_of("params", self.params): self.params.keep(attached)}
+            for one in self.objectives:
+                kept[file_of("objective", one)] = one.keep(memories[one.method_name()])
+            write_kept(state, kept)
+            save_model(self.params.finish(attached, adapter), model, self._parent)
+        self.ranks.wait()
         made = describe_model(workspace, model, adapter if adapter.exists() else None)
         return made, describe_state(workspace, state, before)
 
@@ -165,6 +178,27 @@ class Learner:
         """What the methods remember, by owner."""
         of_objectives = {f"objective/{name}": memory for name, memory in self.memory.items()}
         return {"params": self.attached.memory, "average": self.average, **of_objectives}
+
+    def _put_together(self) -> Attached:
+        """What was attached, whole in the first process: made again, with all that training moved."""
+        if self.ranks.number == 1:
+            return self.attached
+        trained, memory = self.ranks.whole(self.trained), self.ranks.whole(self.attached.memory)
+        if not self.ranks.first:
+            return self.attached
+        return self._anew(trained, memory)
+
+    def _anew(self, trained: "Mapping[str, torch.Tensor]", memory: "Mapping[str, torch.Tensor]") -> Attached:
+        """What was attached before the first step, made again, with what training moved put in."""
+        import torch
+
+        again = self._attach()
+        with torch.no_grad():
+            for name, tensor in trained.items():
+                again.trained[name].copy_(tensor)
+        for key, tensor in memory.items():
+            again.memory[key] = tensor.to(again.memory[key].device) if key in again.memory else tensor
+        return again
 
     def _teachers(self) -> dict[str, Teacher]:
         load: dict[str, Callable[[], Any]] = {"parent": partial(self._loaded, self._parent)}

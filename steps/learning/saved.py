@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def tensors_of(learner: Learner) -> "dict[str, torch.Tensor]":
-    """Everything that the next step depends on: what is trained, moments, memories, the random state."""
+    """Everything that the next step depends on: what is trained, moments, memories, the random state.
+
+    Whole tensors, however many processes train; all of them take part, the first one gets them.
+    """
     import torch
 
     tensors: dict[str, torch.Tensor] = {"random/cpu": torch.get_rng_state()}
@@ -22,7 +25,7 @@ def tensors_of(learner: Learner) -> "dict[str, torch.Tensor]":
         tensors |= {f"optimizer/{key}/{name}": torch.as_tensor(value) for key, value in moments.items()}
     for owner, memory in learner.memories().items():
         tensors |= {f"{owner}/{key}": tensor for key, tensor in memory.items()}
-    return tensors
+    return learner.ranks.whole(tensors)
 
 
 def restore(learner: Learner, tensors: "Mapping[str, torch.Tensor]") -> None:
@@ -42,16 +45,18 @@ def restore(learner: Learner, tensors: "Mapping[str, torch.Tensor]") -> None:
                 f"checkpoint: {name} wants shape {list(parameter.shape)}, found {found}; remove the folder"
             )
         with torch.no_grad():
-            parameter.copy_(saved)
+            parameter.copy_(learner.ranks.part(saved, parameter))
     for place, saved in tensors.items():
         owner, _, rest = place.partition("/")
         if owner == "optimizer":
             key, _, name = rest.partition("/")
-            learner.optimizer.state[learner.trained[name]][key] = saved if key == "step" else saved.to(device)
+            parameter = learner.trained[name]
+            own = learner.ranks.part(saved, parameter) if saved.shape == parameter.shape else saved
+            learner.optimizer.state[parameter][key] = own if key == "step" else own.to(device)
     for owner, memory in learner.memories().items():
-        for place, saved in tensors.items():
-            if place.startswith(f"{owner}/"):
-                _put(memory, place.removeprefix(f"{owner}/"), saved.to(device))
+        own = {key.removeprefix(f"{owner}/"): each for key, each in tensors.items() if key.startswith(f"{owner}/")}
+        for key, saved in learner.ranks.cut(own, learner.trained).items():
+            _put(memory, key, saved.to(device))
     torch.set_rng_state(tensors["random/cpu"])
     if "random/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from steps.core.blocks import MicroBatch
 from steps.core.method import Method
@@ -36,6 +36,8 @@ class Attached:
 
 class Params(Method, ABC):
     """The slot: `attach` before training, `finish` after it; in between, at every step, `gradients` and `moved`."""
+
+    sharded: ClassVar[bool] = False  # whether it works on a network that is cut over several processes
 
     @abstractmethod
     def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:

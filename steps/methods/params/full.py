@@ -22,6 +22,8 @@ class Full(Params):
 
     cite: ClassVar[Cite] = Cite(title="Full-parameter training", id="ours", where="this file", checked="code")
 
+    sharded: ClassVar[bool] = True
+
     def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:
         """The network itself, every parameter open."""
         return Attached.open(network.requires_grad_(True))

@@ -55,6 +55,8 @@ class Lora(Params):
         checked="code",
     )
 
+    sharded: ClassVar[bool] = True
+
     rank: int = Field(16, gt=0, description="dimensions of the change of each layer")
     alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank; no unit")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(

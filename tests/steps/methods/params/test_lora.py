@@ -178,7 +178,7 @@ def test_knobs_that_do_not_fit_together_are_refused() -> None:
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_more_rank_than_a_layer_has_is_refused(tmp_path: Path, init: str) -> None:
     network = load_model(tiny_model(tmp_path / "a"))
-    with pytest.raises(ValueError, match="at rank 100: .* has 64 dimensions; lower rank"):
+    with pytest.raises(ValueError, match=r"at rank 100: .* has 64 dimensions; lower rank"):
         Lora(rank=100, init=init, target_modules=("q_proj",)).attach(network, 0, {})
 
 

@@ -1,6 +1,7 @@
 """What stands around a training loop: its blocks, its validation, and what may stop it."""
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from steps.core.documents import read_items
 from steps.core.likelihood import batches, encode, first_context, summed_losses
 from steps.core.models import load_tokenizer
 
+logger = logging.getLogger(__name__)
+
 Precision = Literal["auto", "float32", "bfloat16"]
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # by the CPU, CUDA, its libraries
 VALIDATION_BATCH = 8  # items read at once: memory, not numbers
 
 
@@ -86,21 +90,37 @@ def advice_on_memory(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
-        if not full:
+        said = any(words in str(error) for words in OUT_OF_MEMORY)
+        if not (said or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
             raise
-        raise MemoryError(f"out of memory: {str(error).splitlines()[0]}; {advice}") from error
+        what = (str(error) or "the machine has no more").splitlines()[0]
+        raise MemoryError(f"out of memory: {what}; {advice}") from error
 
 
 @contextlib.contextmanager
 def told_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that a step is finished and kept; only the main thread can listen."""
+    """An event that SIGTERM and Ctrl-C set, so that a step is finished and kept; only the main thread can listen.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C; nobody wants to wait for the end of the step.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def listen(number: int, _: object) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            raise KeyboardInterrupt("interrupted in the middle of a step")
+        stop.set()
+        if number == signal.SIGINT:
+            logger.warning("stops after this step and keeps it; once more: stops at once")
+
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a process in the background, or a worker
+    numbers = [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]
+    before = {number: signal.signal(number, listen) for number in numbers}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -42,7 +42,15 @@ def test_chance_comes_from_the_seed_and_the_process_keeps_its_own() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-@pytest.mark.parametrize("error", [MemoryError("full"), torch.OutOfMemoryError("CUDA out of memory")])
+FULL = [
+    MemoryError("full"),
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", FULL)
 def test_every_way_of_running_out_of_memory_gives_the_advice(error: Exception) -> None:
     with (
         pytest.raises(MemoryError, match=r"out of memory: .*; train less at once"),
@@ -56,12 +64,46 @@ def test_another_error_stays_what_it_is() -> None:
         raise RuntimeError("shapes differ")
 
 
-def test_sigterm_sets_the_event_and_is_given_back() -> None:
-    handler = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_event_and_its_handler_is_given_back(number: signal.Signals) -> None:
+    handler = signal.getsignal(number)
     with told_to_stop() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert stop.wait(5)
-    assert signal.getsignal(signal.SIGTERM) is handler
+    assert signal.getsignal(number) is handler
+
+
+def interrupted_after(first: signal.Signals) -> None:
+    with told_to_stop() as stop:
+        os.kill(os.getpid(), first)
+        assert stop.wait(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(5)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_ctrl_c_does_not_wait(first: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt, match="in the middle of a step"):
+        interrupted_after(first)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_sigterm_waits() -> None:
+    with told_to_stop() as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+
+
+def test_who_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with told_to_stop() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop.is_set()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_thread_that_cannot_listen_trains_all_the_same() -> None:

@@ -73,8 +73,7 @@ class Checkpoints:
         try:
             with writing(target):
                 partial.mkdir()
-                on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-                save_file(on_cpu, partial / TENSORS)
+                save_file(_apart(tensors), partial / TENSORS)
                 _sync(partial / TENSORS)
                 facts = {
                     "step": step,
@@ -167,6 +166,18 @@ class History:
         """Write all rows to a place of their own."""
         if self.writes:
             write_lines(path, self.rows.values())
+
+
+def _apart(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Tensors on the CPU, each in memory of its own: safetensors takes no two that share it."""
+    found: dict[str, torch.Tensor] = {}
+    seen = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return found
 
 
 def _sync(path: Path) -> None:

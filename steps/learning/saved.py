@@ -8,6 +8,8 @@ from steps.learning.learner import Learner
 if TYPE_CHECKING:
     import torch
 
+NUMBERS = {"bool": bool, "int": int, "float": float}  # what optimisers keep beside tensors
+
 
 def tensors_of(learner: Learner) -> "dict[str, torch.Tensor]":
     """Everything that the next step depends on: what is trained, moments, memories, the random state.
@@ -21,8 +23,13 @@ def tensors_of(learner: Learner) -> "dict[str, torch.Tensor]":
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     for name, tensor in learner.trained.items():
         tensors[f"parameter/{name}"] = tensor
-        moments = learner.optimizer.state[tensor]
-        tensors |= {f"optimizer/{key}/{name}": torch.as_tensor(value) for key, value in moments.items()}
+        for key, value in learner.optimizer.state[tensor].items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer/{key}/{name}"] = value
+            else:
+                kind = type(value).__name__
+                assert kind in NUMBERS, f"{key} of the optimiser is of a kind that no checkpoint holds: {kind}"
+                tensors[f"optimizer:{kind}/{key}/{name}"] = torch.tensor(value, dtype=torch.float64)
     for owner, memory in learner.memories().items():
         tensors |= {f"{owner}/{key}": tensor for key, tensor in memory.items()}
     return learner.ranks.whole(tensors)
@@ -52,7 +59,11 @@ def restore(learner: Learner, tensors: "Mapping[str, torch.Tensor]") -> None:
             key, _, name = rest.partition("/")
             parameter = learner.trained[name]
             own = learner.ranks.part(saved, parameter) if saved.shape == parameter.shape else saved
-            learner.optimizer.state[parameter][key] = own if key == "step" else own.to(device)
+            on_cpu = key == "step" and not learner.optimizer.defaults.get("fused")  # torch wants its counts there
+            learner.optimizer.state[parameter][key] = own if on_cpu else own.to(device)
+        elif owner.startswith("optimizer:"):
+            key, _, name = rest.partition("/")
+            learner.optimizer.state[learner.trained[name]][key] = NUMBERS[owner.partition(":")[2]](saved.item())
     for owner, memory in learner.memories().items():
         own = {key.removeprefix(f"{owner}/"): each for key, each in tensors.items() if key.startswith(f"{owner}/")}
         for key, saved in learner.ranks.cut(own, learner.trained).items():

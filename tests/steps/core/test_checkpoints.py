@@ -24,6 +24,14 @@ def test_the_latest_of_the_last_two_is_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "c").glob("step-*")) == ["step-10", "step-9"]
 
 
+def test_tensors_that_share_their_memory_come_back_apart(tmp_path: Path) -> None:
+    shared = torch.arange(4.0)
+    Checkpoints(tmp_path / "c", "run").save(1, {"one": shared, "other": shared, "part": shared[2:]})
+    found = Checkpoints(tmp_path / "c", "run").latest()
+    assert found is not None
+    assert [found.tensors[name].tolist() for name in ("one", "other", "part")] == [[0, 1, 2, 3], [0, 1, 2, 3], [2, 3]]
+
+
 @pytest.mark.parametrize("damage", ["bit", "short", "no tensors", "no facts", "junk facts", "other facts"])
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str

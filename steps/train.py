@@ -23,9 +23,9 @@ from steps.core.training import (
     resolve_precision,
     told_to_stop,
 )
-from steps.core.training_state import plateau_of
 from steps.core.workspace import Workspace
 from steps.learning.learner import Learner
+from steps.learning.plateau import Plateau
 from steps.learning.ranks import together
 from steps.learning.saved import restore, tensors_of
 from steps.methods.objective import Objective, that_add_up
@@ -85,7 +85,6 @@ def train(
         KeyboardInterrupt: SIGTERM came; the state is saved and the next run goes on from it.
     """
     parent = workspace.at(model.path)
-    plateau = plateau_of(workspace, state) if config.schedule.plateau(training_set.num_steps) else None
     precision = resolve_precision(config.precision, workspace.device)
     mixture = from_recipe("mixture")(training_set.steered) if training_set.steered else None
     blocks = Blocks(workspace.at(training_set.path), training_set, mixture)
@@ -93,6 +92,7 @@ def train(
     inputs = [model.digest, state.digest, training_set.digest, validation.digest]
     ranks = together(workspace, config.params, config.objective, config.optimizer)
     checkpoints = Checkpoints(workspace.path / "checkpoints", digest_of([facts, inputs]), writes=ranks.first)
+    plateau = Plateau(workspace, config.schedule, training_set.num_steps, state, checkpoints)
     history = History(checkpoints.folder / "history.jsonl", writes=ranks.first)
     for step, row in history.rows.items():
         workspace.report(step, {name: value for name, value in row.items() if name != "step"})
@@ -100,7 +100,7 @@ def train(
     with reproducible(workspace.seed), advice_on_memory(MEMORY_ADVICE), told_to_stop() as stop:
         accelerator = accelerator_on(workspace.device, precision)
         methods = (config.params, config.objective, config.optimizer, config.learning_rate)
-        learner = Learner(workspace, accelerator, *methods, start=plateau or parent, parent=parent, state=state)
+        learner = Learner(workspace, accelerator, *methods, start=plateau.start(parent), parent=parent, state=state)
         blocks.check(learner.network)
         held_out = HeldOut(
             workspace.at(validation.path), validation, parent, config.validation_items, config.validation_tokens
@@ -110,6 +110,7 @@ def train(
             done = found.step
             restore(learner, found.tensors)
             blocks.restore(found.decisions)
+            plateau.check(done)
             logger.info("goes on after step %d of %d", done, training_set.num_steps)
         else:
             told = learner.begin(blocks, config.micro_batch_blocks)
@@ -117,9 +118,10 @@ def train(
             _tell(workspace, history, 0, losses | told | blocks.look(0, losses))
         for step in range(done + 1, training_set.num_steps + 1):
             started = time.monotonic()
-            rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate, continued=bool(plateau))
+            rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate, continued=plateau.continued)
             metrics = _update(learner, config, blocks, step, rate)
             seconds = time.monotonic() - started
+            plateau.keep(learner, step)
             last = step == training_set.num_steps
             if last:
                 learner.release()
@@ -133,7 +135,7 @@ def train(
                 checkpoints.save(step, tensors_of(learner), blocks.decisions())
             if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
-        made, kept = learner.finish(workspace, state)
+        made, kept = learner.finish(workspace, state, plateau.read())
     history.publish(workspace.path / "history.jsonl")
     checkpoints.clear()
     return Trained(

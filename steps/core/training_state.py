@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from steps.core.artifacts import TrainingState
 from steps.core.method import Method
-from steps.core.models import writing
-from steps.core.shards import digest_of
-from steps.core.state import digest_of_folder
+from steps.core.models import digest_of_model, writing
+from steps.core.shards import digest_of, digest_of_files
 from steps.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,6 +54,34 @@ def plateau_of(workspace: Workspace, state: TrainingState) -> Path | None:
     return path if path.is_dir() else None
 
 
+def digest_of_state(folder: Path) -> str:
+    """SHA-256 over what methods kept and over the model of the plateau; who wrote that does not count."""
+    files = digest_of_files({path.name: path for path in folder.iterdir() if path.is_file()})
+    plateau = folder / PLATEAU
+    return digest_of([files, digest_of_model(plateau) if plateau.is_dir() else ""])
+
+
+def check_state(workspace: Workspace, state: TrainingState) -> None:
+    """Check that a state is what the last accepted refresh left.
+
+    Raises:
+        ValueError: it is gone, or damaged.
+    """
+    if state.path is None:
+        return
+    folder = workspace.at(state.path)
+    advice = "restore its version from a backup, or `perennial rollback` to one whose state is whole"
+    try:
+        found = digest_of_state(folder)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: the training state cannot be read: {error}; {advice}") from error
+    if found != state.digest:
+        raise ValueError(
+            f"{folder}: wanted a training state with digest {state.digest[:16]}, found {found[:16]}: it was damaged or "
+            f"changed; {advice}"
+        )
+
+
 def write_kept(folder: Path, kept: "Mapping[str, Mapping[str, torch.Tensor]]") -> None:
     """Write what each method keeps, by its file; nothing for those that keep nothing."""
     from safetensors.torch import save_file
@@ -76,4 +103,4 @@ def describe_state(workspace: Workspace, folder: Path, before: TrainingState) ->
             )
     if not folder.is_dir():
         return EMPTY
-    return TrainingState(digest=digest_of_folder(folder), path=workspace.relative(folder))
+    return TrainingState(digest=digest_of_state(folder), path=workspace.relative(folder))

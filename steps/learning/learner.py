@@ -1,6 +1,7 @@
 """Everything that training moves and a checkpoint holds: network, optimiser, and what the methods remember."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from steps.core.artifacts import Model, TrainingState
 from steps.core.blocks import Blocks, MicroBatch
-from steps.core.forward import Averaged, Seen, StepFacts, Teacher, outputs_at, sum_of
+from steps.core.forward import Averaged, Seen, StepFacts, Teacher, has_plain_head, outputs_at, sum_of
 from steps.core.models import describe_model, load_model, save_model
-from steps.core.training_state import describe_state, file_of, read_kept, write_kept
+from steps.core.training_state import PLATEAU, describe_state, file_of, read_kept, write_kept
 from steps.core.workspace import Workspace
 from steps.learning.ranks import Ranks
 from steps.methods.objective import Objective, Start
@@ -19,6 +20,8 @@ from steps.methods.params import Attached, Params
 
 if TYPE_CHECKING:
     import torch
+
+    Tensors = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]  # of what is trained, of its memory
 
 
 class Learner:
@@ -48,12 +51,14 @@ class Learner:
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
         past = read_kept(workspace, state, "params", params)
         whole_on = accelerator.device if self.ranks.number == 1 else "cpu"  # a device may hold no more than its part
-        self._attach = lambda: params.attach(load_model(start, device=str(whole_on)), workspace.seed, past)
+        beginning = partial(load_model, start, device=str(whole_on))
+        self._attach: Callable[[], Attached] = lambda: params.attach(beginning(), workspace.seed, past)
         self.attached = self.ranks.shard(self._attach(), accelerator.device)
         self.optimizer = optimizer.make(self.trained, learning_rate)
         self.average = optimizer.begin(self.trained)
         self.memory: dict[str, dict[str, torch.Tensor]] = {name: {} for name in self._past}
         self._hidden = any(one.hidden for one in objectives)
+        self._logits = any(one.logits for one in objectives) or not has_plain_head(self.network)
         self.teachers = self._teachers()
 
     @property
@@ -101,7 +106,7 @@ class Learner:
         placed = batch.to(self.accelerator.device)
         self.params.look(self.attached, placed)
         with self.accelerator.autocast():
-            outputs = outputs_at(self.network, placed, hidden=self._hidden)
+            outputs = outputs_at(self.network, placed, hidden=self._hidden, logits=self._logits)
         return Seen(placed, outputs, facts, self.teachers)
 
     def terms(self, seen: Seen) -> "dict[str, torch.Tensor]":
@@ -156,8 +161,13 @@ class Learner:
                 if released[name] is not tensor:
                     tensor.copy_(released[name])
 
-    def finish(self, workspace: Workspace, before: TrainingState) -> tuple[Model, TrainingState]:
-        """The released model and what the next refresh's training needs, on disk; the network is used up."""
+    def finish(
+        self, workspace: Workspace, before: TrainingState, plateau: "Tensors | None" = None
+    ) -> tuple[Model, TrainingState]:
+        """The released model and what the next refresh's training needs, on disk; the network is used up.
+
+        `plateau`: what was trained and remembered when the model was that which is kept beside the released one.
+        """
         model, adapter, state = (workspace.path / name for name in ("model", "adapter", "state"))
         self.release()
         attached = self._put_together()
@@ -170,6 +180,11 @@ class Learner:
                 kept[file_of("objective", one)] = one.keep(memories[one.method_name()])
             write_kept(state, kept)
             save_model(self.params.finish(attached, adapter), model, self._parent)
+            if plateau:
+                self.optimizer.state.clear()  # its room is needed
+                with tempfile.TemporaryDirectory(dir=workspace.path) as aside:
+                    again = self.params.finish(self._anew(*plateau), Path(aside) / "adapter")
+                    save_model(again, state / PLATEAU, self._parent)
         self.ranks.wait()
         made = describe_model(workspace, model, adapter if adapter.exists() else None)
         return made, describe_state(workspace, state, before)

@@ -1,4 +1,4 @@
-"""The schedule alone; what it leaves from refresh to refresh is in tests/steps/test_plateau.py."""
+"""The schedule alone; what it leaves from refresh to refresh is in tests/steps/learning/test_plateau.py."""
 
 import itertools
 import math

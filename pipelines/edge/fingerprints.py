@@ -42,6 +42,7 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "pypdfium2": "pypdfium2",
     "docutils": "docutils",
     "ot": "POT",
+    "bitsandbytes": "bitsandbytes",
 }
 
 

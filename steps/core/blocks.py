@@ -168,7 +168,8 @@ class Blocks:
     def _read(self, draws_D4: np.ndarray, size: int) -> Iterator["MicroBatch"]:
         for first in range(0, len(draws_D4), size):
             part_B4 = draws_D4[first : first + size]
-            yield MicroBatch(*self.streams.read(part_B4), [self.sources[source] for source in part_B4[:, 0]])
+            draws = [(source, block, first) for source, block, first, _ in part_B4.tolist()]
+            yield MicroBatch(*self.streams.read(part_B4), [self.sources[source] for source, _, _ in draws], draws)
 
 
 class MicroBatch(NamedTuple):
@@ -180,10 +181,11 @@ class MicroBatch(NamedTuple):
     changed: "torch.Tensor | None"  # what an older version of the document did not say
     padding: "torch.Tensor | None"  # tokens that only fill a block
     sources: list[str]
+    draws: Sequence[tuple[int, int, int]] = ()  # of each row: source, block, the first of its loss tokens that counts
 
     def to(self, device: Any) -> "MicroBatch":
         """The same on a device."""
-        return self._with(lambda tensor: tensor.to(device), self.sources)
+        return self._with(lambda tensor: tensor.to(device), self.sources, self.draws)
 
     def only(self, wanted_B: "torch.Tensor") -> "MicroBatch | None":
         """Some of its rows; none if it has none of them."""
@@ -191,10 +193,16 @@ class MicroBatch(NamedTuple):
             return self
         if not bool(wanted_B.any()):
             return None
-        sources = [source for source, wanted in zip(self.sources, wanted_B.tolist(), strict=True) if wanted]
-        return self._with(lambda tensor: tensor[wanted_B], sources)
+        rows = wanted_B.nonzero()[:, 0].tolist()
+        draws = [self.draws[row] for row in rows] if self.draws else ()
+        return self._with(lambda tensor: tensor[wanted_B], [self.sources[row] for row in rows], draws)
 
-    def _with(self, change: "Callable[[torch.Tensor], torch.Tensor]", sources: list[str]) -> "MicroBatch":
+    def _with(
+        self,
+        change: "Callable[[torch.Tensor], torch.Tensor]",
+        sources: list[str],
+        draws: Sequence[tuple[int, int, int]],
+    ) -> "MicroBatch":
         def changed(tensor: "torch.Tensor | None") -> "torch.Tensor | None":
             return None if tensor is None else change(tensor)
 
@@ -205,6 +213,7 @@ class MicroBatch(NamedTuple):
             changed(self.changed),
             changed(self.padding),
             sources,
+            draws,
         )
 
 

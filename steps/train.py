@@ -103,7 +103,12 @@ def train(
         learner = Learner(workspace, accelerator, *methods, start=plateau.start(parent), parent=parent, state=state)
         blocks.check(learner.network)
         held_out = HeldOut(
-            workspace.at(validation.path), validation, parent, config.validation_items, config.validation_tokens
+            workspace.at(validation.path),
+            validation,
+            parent,
+            config.validation_items,
+            config.validation_tokens,
+            ranks.spread,
         )
         done = 0
         if found := ranks.latest(checkpoints):

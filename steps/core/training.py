@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +21,24 @@ OUT_OF_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # b
 VALIDATION_BATCH = 8  # items read at once: memory, not numbers
 
 
-class HeldOut:
-    """The first validation items of every task, tokenised once."""
+def one_by_one(work: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+    """The result of each job, in their order."""
+    return [work(job) for job in jobs]
 
-    def __init__(self, folder: Path, validation: Validation, parent: Path, num_items: int, num_tokens: int) -> None:
+
+class HeldOut:
+    """The first validation items of every task, tokenised once; `spread` computes their batches, by default here."""
+
+    def __init__(
+        self,
+        folder: Path,
+        validation: Validation,
+        parent: Path,
+        num_items: int,
+        num_tokens: int,
+        spread: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] = one_by_one,
+    ) -> None:
+        self._spread = spread
         tokenizer = load_tokenizer(parent)
         self._texts = {}
         self._context = first_context(tokenizer) if num_items else 0
@@ -37,7 +51,8 @@ class HeldOut:
         """Mean loss of each task's items, in nats per token."""
         means = {}
         for task, texts in self._texts.items():
-            nats = sum(sum(summed_losses(network, part, self._context)) for part in batches(texts, VALIDATION_BATCH))
+            parts = list(batches(texts, VALIDATION_BATCH))
+            nats = sum(self._spread(lambda part: sum(summed_losses(network, part, self._context)), parts))
             means[f"{VALIDATION}{task}"] = nats / sum(len(text.tokens) for text in texts)
         return means
 

@@ -1,6 +1,7 @@
 """Training over several processes: who computes what, and how the parts come together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from steps.core.checkpoints import Checkpoint, Checkpoints
@@ -99,6 +100,16 @@ class Ranks:
             return tuple(dict(part) for part in parts)
         gathered = self.gathered(parts)
         return tuple(_sums(each[place] for each in gathered) for place in range(len(parts)))
+
+    def spread(self, work: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        """What `work` says of each job, in their order; each process does its part, and all as many.
+
+        Every pass through a network that is cut takes all processes, so one that has no job left repeats one.
+        """
+        rounds = range(math.ceil(len(jobs) / self.number))
+        own = [work(jobs[(each * self.number + self.rank) % len(jobs)]) for each in rounds]
+        done = self.gathered(own)
+        return [done[place % self.number][place // self.number] for place in range(len(jobs))]
 
     def gathered(self, value: Agreed) -> list[Agreed]:
         """A plain value of each process, in their order."""

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel
 
+NO_LAYER = ("arget modules", "types compatible")  # in what peft says when targets name no layer
 
-def attach_adapter(
-    method: str, network: "PreTrainedModel", config: "PeftConfig", seed: int, *, tied: bool = False
-) -> Attached:
-    """The network with an adapter, drawn by the seed; the parent's weights are frozen. `tied`: it knows tied weights.
+
+def attach_adapter(method: str, network: "PreTrainedModel", config: "PeftConfig", seed: int) -> Attached:
+    """The network with an adapter, drawn by the seed; the parent's weights are frozen.
 
     Raises:
         ValueError: the weights are quantised, a target is a tied weight, or none is a layer of this network.
@@ -26,14 +26,13 @@ def attach_adapter(
     from peft import get_peft_model
 
     refuse_quantised(method, network)
-    if not tied:
-        _refuse_tied(method, network, config)
+    _refuse_tied(method, network, config)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             return Attached.open(get_peft_model(network, config).eval())
         except ValueError as error:
-            if "arget modules" not in str(error):
+            if not any(words in str(error) for words in NO_LAYER):
                 raise ValueError(f"{method}: peft refuses these knobs for this model: {error}") from error
             layers = {name.rsplit(".", 1)[-1] for name, layer in network.named_modules() if hasattr(layer, "weight")}
             targets = getattr(config, "target_modules", None)

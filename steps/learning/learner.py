@@ -54,7 +54,7 @@ class Learner:
         beginning = partial(load_model, start, device=str(whole_on))
         self._attach: Callable[[], Attached] = lambda: params.attach(beginning(), workspace.seed, past)
         self.attached = self.ranks.shard(self._attach(), accelerator.device)
-        self.optimizer = optimizer.make(self.trained, learning_rate)
+        self.optimizer = self.attached.optimizer = optimizer.make(self.trained, learning_rate)
         self.average = optimizer.begin(self.trained)
         self.memory: dict[str, dict[str, torch.Tensor]] = {name: {} for name in self._past}
         self._hidden = any(one.hidden for one in objectives)
@@ -99,6 +99,7 @@ class Learner:
             told |= {f"train/{one.method_name()}_{name}": value for name, value in one.told(memory).items()}
         for name in self.teachers.keys() - {name for one in self.objectives for name in one.teachers}:
             self.teachers[name].forget()
+        self.params.check(self.attached, self.memories())
         return told
 
     def see(self, batch: MicroBatch, facts: StepFacts) -> Seen:
@@ -211,8 +212,8 @@ class Learner:
         with torch.no_grad():
             for name, tensor in trained.items():
                 again.trained[name].copy_(tensor)
-        for key, tensor in memory.items():
-            again.memory[key] = tensor.to(again.memory[key].device) if key in again.memory else tensor
+            for key, tensor in memory.items():  # in place where there is one: the network may compute with it
+                again.memory[key] = again.memory[key].copy_(tensor) if key in again.memory else tensor
         return again
 
     def _teachers(self) -> dict[str, Teacher]:

@@ -26,6 +26,7 @@ class Attached:
     trained: "dict[str, torch.Tensor]"  # what the optimiser moves: leaves that require a gradient, by name
     memory: "dict[str, torch.Tensor]" = field(default_factory=dict)  # the method's own, changing; checkpoints hold it
     fixed: "dict[str, torch.Tensor]" = field(default_factory=dict)  # likewise, made anew by `attach`
+    optimizer: "torch.optim.Optimizer | None" = None  # of what is trained, once there is one
 
     @classmethod
     def open(cls, network: Any) -> "Attached":
@@ -46,6 +47,9 @@ class Params(Method, ABC):
     @abstractmethod
     def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """The full model with what was learned in its weights; an adapter, if there is one, is kept in its folder."""
+
+    def check(self, attached: Attached, memories: "Mapping[str, Mapping[str, torch.Tensor]]") -> None:
+        """Refuse what the optimiser or another method remembers before the first step, by owner, if it cannot hold."""
 
     def look(self, attached: Attached, batch: MicroBatch) -> None:
         """A micro-batch is about to pass through the network."""

@@ -40,6 +40,51 @@ class LowPart(torch.nn.Module):  # type: ignore[misc]
             v.sub_((v @ self.v_high.T) @ self.v_high)
 
 
+class Entries(torch.nn.Module):  # type: ignore[misc]
+    """A weight whose entries at `index`, in its flat order, are trained as `values`; all others are frozen.
+
+    Autograd gathers the gradient: only that of the values is ever kept.
+    """
+
+    index: torch.Tensor
+    touched: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, index: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("touched", torch.zeros(weight.numel(), dtype=torch.bool), persistent=False)
+        self.touched = self.touched.to(weight.device).index_fill_(0, index, True)
+        self.values = torch.nn.Parameter(weight.detach().flatten()[index])
+
+    def forward(self, base: torch.Tensor) -> torch.Tensor:
+        """The whole weight."""
+        return base.flatten().index_copy(0, self.index, self.values).view_as(base)
+
+    def move(self, base: torch.Tensor, index: torch.Tensor, moments: list[torch.Tensor]) -> int:
+        """Train other entries from now on, as many: moments of those that stay are kept, new ones begin at zero.
+
+        Returns how many stay.
+        """
+        with torch.no_grad():
+            flat = base.view(-1).index_copy_(0, self.index, self.values)
+            place = torch.searchsorted(self.index, index).clamp(max=len(index) - 1)
+            stays = self.index[place] == index
+            for moment in moments:
+                moment.copy_(torch.where(stays, moment[place], 0.0))
+            self.values.copy_(flat[index])
+            self.index.copy_(index)
+            self.touched[index] = True
+            return int(stays.sum())
+
+
+def train_entries(layer: torch.nn.Linear, index: torch.Tensor) -> Entries:
+    """Freeze a layer's weight but for some entries, by their sorted places in its flat order."""
+    entries = Entries(layer.weight, index)
+    layer.weight.requires_grad_(False)
+    register_parametrization(layer, "weight", entries)
+    return entries
+
+
 def split_weight(layer: torch.nn.Linear, rank: int) -> None:
     """Freeze the `rank` largest singular parts of a layer's weight and train the others."""
     low = LowPart(layer.weight, rank)

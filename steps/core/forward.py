@@ -1,6 +1,7 @@
 """One forward pass, seen at the tokens that carry loss. N: these tokens, in the order of rows and positions."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -93,10 +94,12 @@ def has_plain_head(network: Any) -> bool:
 class Teacher:
     """A network that is asked and not trained; loaded when it is first asked."""
 
-    def __init__(self, load: Callable[[], Any], autocast: Callable[[], Any], *, hidden: bool) -> None:
+    def __init__(
+        self, load: Callable[[], Any], autocast: Callable[[], Any], *, hidden: bool, logits: bool = True
+    ) -> None:
         self._load = load
         self._autocast = autocast
-        self._hidden = hidden
+        self._asked = {"hidden": hidden, "logits": logits}
 
     @cached_property
     def network(self) -> Any:
@@ -112,7 +115,7 @@ class Teacher:
         import torch
 
         with torch.no_grad(), self._autocast():
-            return outputs_at(self.network, batch, hidden=self._hidden)
+            return outputs_at(self.network, batch, **self._asked)
 
 
 class Averaged:
@@ -134,6 +137,26 @@ class Averaged:
         from torch.func import functional_call
 
         return functional_call(self._network, dict(self._averages()), (), given)
+
+
+class AsGiven:
+    """A network with what `params` attached to it switched off; it has nothing of its own."""
+
+    def __init__(self, network: Any, switched_off: Callable[[], AbstractContextManager[None]]) -> None:
+        self._network, self._switched_off = network, switched_off
+
+    def requires_grad_(self, _: bool) -> "AsGiven":
+        """Itself: it has nothing of its own to freeze."""
+        return self
+
+    def get_output_embeddings(self) -> Any:
+        """The output layer that it shares."""
+        return self._network.get_output_embeddings()
+
+    def __call__(self, **given: Any) -> Any:
+        """A forward pass as the network was given."""
+        with self._switched_off():
+            return self._network(**given)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from steps.core.artifacts import Model, TrainingState
 from steps.core.blocks import Blocks, MicroBatch
-from steps.core.forward import Averaged, Seen, StepFacts, Teacher, has_plain_head, outputs_at, sum_of
+from steps.core.forward import AsGiven, Averaged, Seen, StepFacts, Teacher, has_plain_head, outputs_at, sum_of
 from steps.core.models import describe_model, load_model, save_model
 from steps.core.training_state import PLATEAU, describe_state, file_of, read_kept, write_kept
 from steps.core.workspace import Workspace
@@ -47,7 +47,7 @@ class Learner:
         self.accelerator = accelerator
         self.ranks = Ranks(workspace.rank, workspace.num_ranks)
         self.params, self.objectives, self.averaging = params, objectives, optimizer
-        self._parent = parent
+        self._start, self._parent = start, parent
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
         past = read_kept(workspace, state, "params", params)
         whole_on = accelerator.device if self.ranks.number == 1 else "cpu"  # a device may hold no more than its part
@@ -218,6 +218,8 @@ class Learner:
 
     def _teachers(self) -> dict[str, Teacher]:
         load: dict[str, Callable[[], Any]] = {"parent": partial(self._loaded, self._parent)}
+        if self._start == self._parent and (off := self.attached.switched_off):
+            load["parent"] = lambda: AsGiven(self.network, off)
         slow = self.averaging.slow(self.average)
         if slow is not None:
             load["slow"] = lambda: Averaged(self.network, lambda: self.averaging.slow(self.average) or {})
@@ -227,7 +229,8 @@ class Learner:
                     f"train.objective: {one.method_name()} asks the teacher {strangers[0]!r}, there is {sorted(load)}; "
                     "`slow` needs optimizer: {method: ema}"
                 )
-        return {name: Teacher(loader, self.accelerator.autocast, hidden=self._hidden) for name, loader in load.items()}
+        read = {"hidden": self._hidden, "logits": any(one.logits for one in self.objectives)}
+        return {name: Teacher(loader, self.accelerator.autocast, **read) for name, loader in load.items()}
 
     def _loaded(self, folder: Path) -> Any:
         return load_model(folder).to(self.accelerator.device).requires_grad_(False)

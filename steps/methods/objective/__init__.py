@@ -37,10 +37,14 @@ class Objective(Method, ABC):
     """The slot: one term of the loss, in nats per token or its own unit."""
 
     sharded: ClassVar[bool] = False  # whether it works on a network that is cut over several processes
-    logits: ClassVar[bool] = False  # whether it reads `seen.logits_NV`: then they are made once and whole
     hidden: ClassVar[bool] = False  # whether it reads `seen.hidden_NM`, the network's or a teacher's
     fits_text: ClassVar[bool] = False  # whether it is itself the loss of the text: a recipe has one of these at most
     cost: ClassVar[str] = "nothing beside the step itself"  # passes, memory and disk, as its arithmetic has it
+
+    @property
+    def logits(self) -> bool:
+        """Whether it reads `seen.logits_NV` or a teacher's: then they are made once and whole."""
+        return False
 
     @property
     def teachers(self) -> tuple[str, ...]:

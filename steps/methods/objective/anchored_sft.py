@@ -31,17 +31,19 @@ class AnchoredSft(Objective):
         where="the loss of mode asft; zhuchichi56/ASFT train_v2.py EnhancedTrainer.compute_loss",
         checked="code",
     )
-    logits: ClassVar[bool] = True
     fits_text: ClassVar[bool] = True
-    cost: ClassVar[str] = (
-        "the parent in memory and a forward pass of it over all blocks at each step (none at weight 0)"
-    )
+    cost: ClassVar[str] = "its forward pass over all blocks at each step, and all logits of both"
 
     weight: float = Field(0.05, ge=0, description="of the KL; no unit")
     power: float = Field(1.0, ge=0, description="of a token's probability, as the weight of its loss; no unit")
     direction: Literal["to-parent", "from-parent"] = Field(
         "to-parent", description="of the KL: to-parent weighs by the model's probabilities, from-parent by the parent's"
     )
+
+    @property
+    def logits(self) -> bool:
+        """For the KL."""
+        return self.weight > 0
 
     @property
     def teachers(self) -> tuple[str, ...]:

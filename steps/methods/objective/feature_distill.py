@@ -31,9 +31,7 @@ class FeatureDistill(Objective):
         checked="recalled",
     )
     hidden: ClassVar[bool] = True
-    cost: ClassVar[str] = (
-        "a forward pass of the teacher over its rows at each step; the parent in memory (`slow` shares the average)"
-    )
+    cost: ClassVar[str] = "its forward pass, without logits, over replayed blocks at each step"
 
     weight: float = Field(1.0, ge=0, description="of the mean distance; no unit")
     distance: Literal["l1", "l2"] = Field("l2", description="of one unit: its size, or its square")

@@ -30,7 +30,8 @@ class LogitDistill(Objective):
 
     Shapes:     logits [N, V]: N tokens of the rows that carry loss; a cache is 8 K + 4 bytes per replayed token
     Units:      nats per token, 0 where nothing changed
-    Reduces to: the other objectives alone at weight 0 (exact); the exact value at top_k = vocabulary (close)
+    Reduces to: the other objectives alone at weight 0, where nothing is computed (exact); the exact value at top_k = V
+                (close)
     Differs:    LwF takes the text of the new task and leaves the teacher's entropy in (same gradient, other value)
     """
 
@@ -40,10 +41,9 @@ class LogitDistill(Objective):
         where="models/lwf.py: modified_kl_div, smooth, --alpha, --softmax_temp (the paper is arXiv:1606.09282)",
         checked="code",
     )
-    logits: ClassVar[bool] = True
     cost: ClassVar[str] = (
-        "a forward pass of the teacher over its rows at each step; the parent in memory (`slow` shares the average); "
-        "with `top_k` one pass over the replayed blocks before training instead, and the cache in every checkpoint"
+        "its forward pass over replayed blocks at each step, and all logits of both; with `top_k` one such pass before "
+        "training instead, the parent let go, and a cache, also in every checkpoint"
     )
 
     weight: float = Field(0.5, ge=0, description="of the mean divergence; no unit; LwF's alpha")
@@ -63,9 +63,14 @@ class LogitDistill(Objective):
         return self
 
     @property
+    def logits(self) -> bool:
+        """All of both sides', unless its part counts nothing."""
+        return self.weight > 0
+
+    @property
     def teachers(self) -> tuple[str, ...]:
-        """The one that it is told to ask; nobody, if the answers are kept."""
-        return () if self.top_k else (self.teacher,)
+        """The one that it is told to ask; nobody, if the answers are kept or count nothing."""
+        return (self.teacher,) if self.weight and not self.top_k else ()
 
     @property
     def needs_replay(self) -> bool:
@@ -74,7 +79,7 @@ class LogitDistill(Objective):
 
     def begin(self, start: Start) -> "dict[str, torch.Tensor]":
         """With `top_k`: what the parent says of every replayed block."""
-        if not self.top_k:
+        if not (self.top_k and self.weight):
             return {}
         memory = cached(start, self.top_k, self.temperature)
         logger.info(
@@ -92,7 +97,7 @@ class LogitDistill(Objective):
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean divergence."""
         meant_N = seen.of(self.rows)
-        if not bool(meant_N.any()):
+        if not self.weight or not bool(meant_N.any()):
             return None
         new_NV = seen.logits_NV if bool(meant_N.all()) else seen.logits_NV[meant_N]
         scaled_NV = new_NV / self.temperature

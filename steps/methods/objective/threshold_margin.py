@@ -39,7 +39,7 @@ class ThresholdMargin(Objective):
     )
     hidden: ClassVar[bool] = True
     cost: ClassVar[str] = (
-        "the parent in memory; one forward pass of it over replayed blocks, once before training and again at each step"
+        "its forward pass over replayed blocks, without logits, once before training and again at each step"
     )
 
     weight: float | Literal["dynamic"] = Field(100.0, description="of the margin; no unit, or `dynamic`")

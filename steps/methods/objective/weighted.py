@@ -42,6 +42,10 @@ class Weighted(Objective):
         checked="code",
     )
     fits_text: ClassVar[bool] = True
+    cost: ClassVar[str] = (
+        "none beside the step itself, but where weights differ within a micro-batch the output layer's products, which "
+        "are not kept, are made twice"
+    )
 
     sources: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,

@@ -5,7 +5,8 @@ steer every step have two more: `gradients` before the optimiser moves, `moved` 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +28,8 @@ class Attached:
     memory: "dict[str, torch.Tensor]" = field(default_factory=dict)  # the method's own, changing; checkpoints hold it
     fixed: "dict[str, torch.Tensor]" = field(default_factory=dict)  # likewise, made anew by `attach`
     optimizer: "torch.optim.Optimizer | None" = None  # of what is trained, once there is one
+
+    switched_off: Callable[[], AbstractContextManager[None]] | None = None  # while it lasts the network is as given
 
     @classmethod
     def open(cls, network: Any) -> "Attached":

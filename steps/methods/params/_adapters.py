@@ -1,6 +1,7 @@
 """What the methods built on peft share: an adapter on a network, in a folder, and in the weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,16 @@ def attach_adapter(method: str, network: "PreTrainedModel", config: "PeftConfig"
             targets = getattr(config, "target_modules", None)
             shown = sorted(targets) if isinstance(targets, set) else targets
             raise ValueError(f"{method}: target_modules {shown} fit no layer; there are: {sorted(layers)}") from error
+
+
+@contextmanager
+def adapter_off(network: Any) -> Iterator[None]:
+    """The network without its adapter; afterwards it has it again, and what was frozen of it is frozen."""
+    learns = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    with network.disable_adapter():
+        yield
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(learns[name])
 
 
 def adapter_tensors(network: Any) -> "dict[str, torch.Tensor]":

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
-from steps.methods.params._adapters import adapter_tensors, attach_adapter, keep_adapter, merged
+from steps.methods.params._adapters import adapter_off, adapter_tensors, attach_adapter, keep_adapter, merged
 
 if TYPE_CHECKING:
     import torch
@@ -102,6 +103,8 @@ class Lora(Params):
             use_rslora=self.rank_stabilised,
         )
         attached = attach_adapter("lora", network, config, seed)
+        if not self._takes_from_weights:
+            attached.switched_off = partial(adapter_off, attached.network)
         if self._takes_from_weights:
             begun = {name: tensor for name, tensor in adapter_tensors(attached.network).items() if "lora_" in name}
             attached.fixed = {name: tensor.detach().clone() for name, tensor in begun.items()}

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from steps.core.artifacts import TrainingState
 from steps.core.models import load_model
+from steps.core.training_state import digest_of_state
 from steps.core.workspace import Workspace
 from steps.methods.objective.ewc import Ewc
 from tests.steps.methods.objective.views import begun, changes_nothing
@@ -66,7 +67,7 @@ def kept(workspace: Workspace, tensors: dict[str, torch.Tensor]) -> TrainingStat
     folder = workspace.root / "data" / "state" / "before"
     folder.mkdir(parents=True)
     save_file(tensors, folder / "objective-ewc.safetensors")
-    return TrainingState(digest="before", path=workspace.relative(folder))
+    return TrainingState(digest=digest_of_state(folder), path=workspace.relative(folder))
 
 
 def test_the_last_versions_fisher_is_added_with_decay_and_what_is_not_trained_is_carried_on(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_it_is_0_at_the_parent_and_grows(tmp_path: Path, knobs: dict[str, Any]) 
 
 def test_at_weight_0_it_changes_nothing_at_all(tmp_path: Path) -> None:
     assert changes_nothing(tmp_path, {"method": "logit-distill", "weight": 0.0})
+    assert LogitDistill(weight=0.0).teachers == ()
 
 
 @pytest.mark.parametrize("knobs", [{}, {"top_k": 4}])

@@ -4,14 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Annotated, NoReturn
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Frozen, Model, Trained, TrainingSet, TrainingState, Validation
 from steps.core.blocks import Blocks
-from steps.core.checkpoints import Checkpoints, History
-from steps.core.forward import StepFacts
+from steps.core.checkpoints import Checkpoint, Checkpoints, History
+from steps.core.memory import used_mb
 from steps.core.method import from_recipe, list_from_recipe
 from steps.core.shards import digest_of
 from steps.core.training import (
@@ -24,10 +24,12 @@ from steps.core.training import (
     told_to_stop,
 )
 from steps.core.workspace import Workspace
+from steps.learning.divergence import Divergence, Guard
 from steps.learning.learner import Learner
 from steps.learning.plateau import Plateau
 from steps.learning.ranks import together
 from steps.learning.saved import restore, tensors_of
+from steps.learning.update import update
 from steps.methods.objective import Objective, that_add_up
 from steps.methods.optimizer import Optimizer
 from steps.methods.params import Params
@@ -62,11 +64,28 @@ class TrainConfig(Frozen):
     learning_rate: float = Field(5e-4, gt=0, description="peak, per optimiser step")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of a step's gradient; none: not clipped")
     micro_batch_blocks: int = Field(1, gt=0, description="blocks computed at once; more is faster and needs memory")
+    divergence: Divergence = Field(Divergence(), description="what becomes of a step that goes wrong")
     precision: Precision = Field("auto", description="of the arithmetic; auto: bfloat16 where the device is good at it")
     checkpoint_steps: int = Field(10, gt=0, description="steps from one checkpoint to the next")
     validate_steps: int = Field(0, ge=0, description="steps from one validation to the next; 0: at both ends only")
+    update_norm_steps: int = Field(
+        10, ge=0, description="steps from one telling of the update norm to the next; 0: none"
+    )
     validation_items: int = Field(16, ge=0, description="items per task at each validation, the first of them")
     validation_tokens: int = Field(64, gt=1, description="tokens read of each item")
+
+    def of_a_step(self, step: int) -> dict[str, Any]:
+        """What `update` wants to know."""
+        measured = bool(self.update_norm_steps) and step % self.update_norm_steps == 0
+        return {"micro_batch_blocks": self.micro_batch_blocks, "clip_norm": self.clip_norm, "measured": measured}
+
+    @property
+    def advice(self) -> str:
+        """What to do when the loss leaves the rails."""
+        return (
+            f"lower train.learning_rate ({self.learning_rate:g}) or train.clip_norm ({self.clip_norm}), "
+            "or use precision float32"
+        )
 
 
 def train(
@@ -82,7 +101,7 @@ def train(
     Raises:
         ValueError: the training set or the methods do not fit the model, or the loss is no longer a number.
         MemoryError: the device has too little memory.
-        KeyboardInterrupt: SIGTERM came; the state is saved and the next run goes on from it.
+        KeyboardInterrupt: SIGTERM or Ctrl-C came; the state is saved and the next run goes on from it.
     """
     parent = workspace.at(model.path)
     precision = resolve_precision(config.precision, workspace.device)
@@ -110,13 +129,10 @@ def train(
             config.validation_tokens,
             ranks.spread,
         )
+        guard = Guard(config.divergence, config.advice)
         done = 0
         if found := ranks.latest(checkpoints):
-            done = found.step
-            restore(learner, found.tensors)
-            blocks.restore(found.decisions)
-            plateau.check(done)
-            logger.info("goes on after step %d of %d", done, training_set.num_steps)
+            done = _resume(found, learner, guard, blocks, plateau)
         else:
             told = learner.begin(blocks, config.micro_batch_blocks)
             losses = held_out.losses(learner.network)
@@ -124,7 +140,7 @@ def train(
         for step in range(done + 1, training_set.num_steps + 1):
             started = time.monotonic()
             rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate, continued=plateau.continued)
-            metrics = _update(learner, config, blocks, step, rate)
+            metrics = update(learner, blocks, guard, step, rate, **config.of_a_step(step))
             seconds = time.monotonic() - started
             plateau.keep(learner, step)
             last = step == training_set.num_steps
@@ -137,7 +153,7 @@ def train(
             workspace.progress(step, training_set.num_steps, "steps")
             stopping = ranks.any(stop.is_set())
             if stopping or (not last and step % config.checkpoint_steps == 0):
-                checkpoints.save(step, tensors_of(learner), blocks.decisions())
+                checkpoints.save(step, tensors_of(learner) | guard.tensors(), blocks.decisions())
             if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
         made, kept = learner.finish(workspace, state, plateau.read())
@@ -153,55 +169,21 @@ def train(
     )
 
 
-def _update(learner: Learner, config: TrainConfig, blocks: Blocks, step: int, rate: float) -> dict[str, float]:
-    """One optimiser step: what the objectives say of its blocks, the gradient, the step."""
-    num_losses = blocks.num_losses(step)
-    facts = StepFacts(step, blocks.training_set.num_steps, num_losses, blocks.num_replayed(step))
-    summed: dict[str, float] = {}
-    counted: dict[str, float] = {}
-    values: dict[str, float] = {}
-    ranks = learner.ranks
-    share = (step, config.micro_batch_blocks, ranks.rank, ranks.number)
-    for batch in blocks.micro_batches(*share):
-        seen = learner.see(batch, facts)
-        terms = learner.terms(seen)
-        if not math.isfinite(loss := learner.backward(terms)):
-            _diverged(f"the loss is {loss}", step, config, rate)
-        for name, value in terms.items():
-            values[name] = values.get(name, 0.0) + float(value.detach())
-        for source, nats, count in seen.by_source():
-            summed[source] = summed.get(source, 0.0) + nats
-            counted[source] = counted.get(source, 0) + count
-    learner.keep_pace(blocks.idle_batches(*share), facts)
-    summed, counted, values = ranks.totals(summed, counted, values)
-    penalties = learner.penalties()
-    learner.backward(penalties)
-    values |= {name: float(value.detach()) for name, value in penalties.items()}
-    config.params.gradients(learner.attached, step)
-    clipped = learner.accelerator.clip_grad_norm_(learner.trained.values(), config.clip_norm or math.inf)
-    norm = float(ranks.full(clipped))
-    if not math.isfinite(norm):
-        _diverged(f"the norm of the gradient is {norm}", step, config, rate)
-    learner.step(step, rate)
-    by_source = {f"train/loss_{name}": summed[name] / counted[name] for name in sorted(summed) if counted[name]}
-    told = {} if list(values) == ["next-token"] else {f"train/objective_{name}": it for name, it in values.items()}
-    return {
-        "train/loss_nats_per_token": sum(summed.values()) / num_losses,
-        **by_source,
-        **told,
-        "train/learning_rate": rate,
-        "train/gradient_norm": norm,
-    }
-
-
-def _diverged(what: str, step: int, config: TrainConfig, rate: float) -> NoReturn:
-    raise ValueError(
-        f"train: at step {step} {what} (learning rate {rate:.3g}); lower train.learning_rate "
-        f"({config.learning_rate:g}) or train.clip_norm ({config.clip_norm}), or use precision float32"
-    )
+def _resume(found: Checkpoint, learner: Learner, guard: Guard, blocks: Blocks, plateau: Plateau) -> int:
+    """Make everything as it was after a checkpoint's step."""
+    restore(learner, found.tensors)
+    guard.restore(found.tensors)
+    blocks.restore(found.decisions)
+    plateau.check(found.step)
+    logger.info("goes on after step %d of %d", found.step, blocks.training_set.num_steps)
+    return found.step
 
 
 def _tell(workspace: Workspace, history: History, step: int, metrics: Mapping[str, float], pace: float = 0.0) -> None:
-    """Report a step, unless an earlier run told of it; the pace is the machine's and stays out of the history."""
+    """Report a step, unless an earlier run told of it; pace and memory are the machine's and not in the history."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise ValueError(f"train: at step {step} {name} is {value}; lower train.learning_rate or train.clip_norm")
     if history.add(step, metrics):
-        workspace.report(step, {**metrics, "train/tokens_per_second": pace} if pace else metrics)
+        machine = {"train/tokens_per_second": pace, "train/memory_mb": used_mb()} if pace else {}
+        workspace.report(step, {**metrics, **machine})

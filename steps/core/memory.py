@@ -1,4 +1,4 @@
-"""Memory that was freed and is still held: what the C library keeps back for itself is of no use to other processes."""
+"""Memory: how much is used, and what was freed and is still held, which is of no use to other processes."""
 
 import ctypes
 
@@ -12,3 +12,14 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def used_mb() -> float:
+    """The most memory that tensors took on the GPU that torch has begun to use, else what this process holds, in MB."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated()) / 1e6
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / 1e6

@@ -1,5 +1,7 @@
 """Everything that training moves and a checkpoint holds: network, optimiser, and what the methods remember."""
 
+import logging
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     Tensors = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]  # of what is trained, of its memory
+
+logger = logging.getLogger(__name__)
 
 
 class Learner:
@@ -100,6 +104,10 @@ class Learner:
         for name in self.teachers.keys() - {name for one in self.objectives for name in one.teachers}:
             self.teachers[name].forget()
         self.params.check(self.attached, self.memories())
+        if blocks.steering is None:  # else what will be drawn is not known yet
+            replayed = [blocks.num_replayed(step) for step in range(1, blocks.training_set.num_steps + 1)]
+            if doubt := self.averaging.doubts(replayed):
+                logger.warning("train.optimizer: %s", doubt)
         return told
 
     def see(self, batch: MicroBatch, facts: StepFacts) -> Seen:
@@ -128,15 +136,17 @@ class Learner:
         found[self.params.method_name()] = self.params.penalty(self.attached)
         return {name: value for name, value in found.items() if value is not None}
 
-    def backward(self, terms: "Mapping[str, torch.Tensor]") -> float:
-        """Add the gradient of some terms; returns their sum, and adds nothing if it is no number."""
+    def backward(self, terms: "Mapping[str, torch.Tensor]") -> None:
+        """Add the gradient of some terms."""
         total = sum_of(terms.values())
-        if total is None:
-            return 0.0
-        value = float(total.detach())
-        if total.requires_grad and value - value == 0:
+        if total is not None and total.requires_grad:
             self.accelerator.backward(total)
-        return value
+
+    def gradient_norm(self, step: int, clip_norm: float | None) -> float:
+        """The norm of the step's whole gradient, as the params method left it; then it is clipped."""
+        self.params.gradients(self.attached, step)
+        norm = self.accelerator.clip_grad_norm_(self.trained.values(), clip_norm or math.inf)
+        return float(self.ranks.full(norm))
 
     def step(self, step: int, rate: float) -> None:
         """Take the optimiser's step at a rate, with all that the methods do after it."""
@@ -146,6 +156,17 @@ class Learner:
         self.params.moved(self.attached, step)
         self.averaging.moved(self.trained, self.average, step)
         self.forget_gradients()
+
+    def copy_of_trained(self) -> "dict[str, torch.Tensor]":
+        """What is trained, as it is now."""
+        return {name: tensor.detach().clone() for name, tensor in self.trained.items()}
+
+    def way_from(self, before: "Mapping[str, torch.Tensor]") -> float:
+        """How far what is trained has moved from a copy of it, which is used up."""
+        from torch.nn.utils import get_total_norm
+
+        ways = [before[name].sub_(tensor.detach()) for name, tensor in self.trained.items()]
+        return float(self.ranks.full(get_total_norm(ways)))
 
     def forget_gradients(self) -> None:
         """Let the next step begin from nothing."""

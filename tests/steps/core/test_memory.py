@@ -2,8 +2,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from steps.core.memory import give_back
+from steps.core.memory import give_back, used_mb
 
 
 def resident_bytes() -> int:
@@ -18,3 +19,10 @@ def test_what_was_freed_among_what_lives_on_goes_back() -> None:
     give_back()
     assert before - resident_bytes() > 20e6
     assert all(piece == bytearray(20_000) for piece in pieces)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_a_process_holds_is_told_in_megabytes() -> None:
+    if torch.cuda.is_initialized():
+        pytest.skip("a test before this one used the GPU")
+    assert used_mb() == pytest.approx(resident_bytes() / 1e6, rel=0.05)

@@ -49,7 +49,7 @@ def test_every_folder_of_methods_is_a_slot() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match="no method 'magic'; there are: full, lora"):
+    with pytest.raises(ValueError, match="no method 'magic'; there are: full, half, layers, lora"):
         load_method("params", "magic")
 
 

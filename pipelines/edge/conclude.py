@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.edge import versioning
 from pipelines.edge.holding import held_tasks, hold, remarks
 from pipelines.edge.home import Home
-from pipelines.edge.lineage import adopt
+from pipelines.edge.lineage import adopt, identity_of
 from pipelines.edge.logbook import log_refresh
 from pipelines.edge.orchestration import present_run
 from pipelines.edge.outcome import Kind, Outcome, TaskRow
@@ -30,11 +30,13 @@ from steps.core.artifacts import (
     Model,
     Report,
     Trained,
+    TrainingState,
     Verdict,
     Version,
 )
 from steps.core.documents import read_items
 from steps.core.shards import digest_of, read_lines
+from steps.core.training_state import EMPTY
 
 if TYPE_CHECKING:
     from pipelines.edge.session import Session
@@ -66,7 +68,8 @@ def conclude(
     parent, kind, reasons = do.current_parent, KINDS[verdict.outcome], verdict.reasons
     if kind != "rejected":
         buffer, index, holdout = adopt(do.home, buffer), adopt(do.home, index), adopt(do.home, holdout)
-    version = _version(do, parent, candidate, trained, verdict, buffer, index, holdout)
+    state = EMPTY if kind == "rejected" else trained.state
+    version = _version(do, parent, candidate, state, verdict, buffer, index, holdout)
     hashes = versioning.add_landings(do.home.root, list(do.tasks)) if do.folder == "data" else {}
     number = _register(do, registry, version, trained, verdict, hashes)
     _check_loads_back(do, registry.folder(number) / WEIGHTS, report)
@@ -181,7 +184,7 @@ def _version(
     do: "Session",
     parent: Version,
     candidate: Model,
-    trained: Trained,
+    state: TrainingState,
     verdict: Verdict,
     buffer: Buffer,
     index: Index,
@@ -195,12 +198,12 @@ def _version(
         if task in aside:
             continue
         consumed[task] = (*consumed.get(task, ()), *(batch.name for batch in part.batches))
-    identity = [parent.digest, candidate.digest, buffer.digest, index.digest, holdout.digest, consumed]
+    parts = (candidate, buffer, index, holdout)
     return Version(
-        digest=digest_of(identity),
+        digest=identity_of(parent.digest, [part.digest for part in parts], consumed, state),
         name=do.attempt[:8],
         model=candidate,
-        training_state=trained.state,
+        training_state=state,
         buffer=buffer,
         index=index,
         holdout=holdout,
@@ -219,7 +222,8 @@ def _register(
     staging = do.home.hidden / "staging" / do.attempt
     adapter = do.home.root / trained.model.adapter if trained.model.adapter else None
     staging.parent.mkdir(parents=True, exist_ok=True)
-    stage_folder(staging, do.home.root / version.model.path, adapter, version, SERVED)
+    state = do.home.root / version.training_state.path if version.training_state.path else None
+    stage_folder(staging, do.home.root / version.model.path, adapter, state, version, SERVED)
     tags = {
         "perennial.recipe": do.recipe.name,
         "perennial.base": do.written.base,

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,8 +10,8 @@ from pipelines.edge.base_models import resolve_base
 from pipelines.edge.forget.tombstones import hash_of
 from pipelines.edge.home import Home
 from pipelines.edge.registry import base_version
-from steps.core.artifacts import Segment, State, Version
-from steps.core.shards import canonical_json, read_lines, write_atomic
+from steps.core.artifacts import Segment, State, TrainingState, Version
+from steps.core.shards import canonical_json, digest_of, read_lines, write_atomic
 
 USED = "used.jsonl.gz"  # in the lineage of a version's run
 StateType = TypeVar("StateType", bound=State)
@@ -59,6 +60,14 @@ def adopt(home: Home, state: StateType) -> StateType:
             partial.rename(place)
         segments.append(Segment(digest=segment.digest, path=place.relative_to(home.root).as_posix()))
     return state.model_copy(update={"segments": tuple(segments)})
+
+
+def identity_of(
+    parent: str, parts: Sequence[str], consumed: Mapping[str, Sequence[str]], state: TrainingState
+) -> str:
+    """What a version is called by: its parent, and the digests of all that belongs to it."""
+    beside = [] if state.path is None else [state.digest]  # versions from before there was a state have none
+    return digest_of([parent, *parts, consumed, *beside])
 
 
 def write_used(training_set: Path, folder: Path) -> Path:

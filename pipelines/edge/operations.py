@@ -154,7 +154,7 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
 
 
 def _present(home: Home, registry: Registry, inputs: Inputs) -> Version:
-    """The parent with its model where it is on this machine now."""
+    """The parent with its model and its training state where they are on this machine now."""
     if inputs.parent.name == "base":
         found = base_of(home, str(inputs.recipe["base"]))
     else:
@@ -164,7 +164,13 @@ def _present(home: Home, registry: Registry, inputs: Inputs) -> Version:
             f"parent {inputs.parent.name}: wanted weights {inputs.parent.model.digest[:12]}, found "
             f"{found.model.digest[:12]}; the base behind {inputs.recipe['base']!r} has changed"
         )
-    return inputs.parent.model_copy(update={"model": found.model})
+    wanted, state = inputs.parent.training_state, found.training_state
+    if wanted.path is not None and state.digest != wanted.digest:
+        raise ValueError(
+            f"parent {inputs.parent.name}: wanted the training state {wanted.digest[:12]}, found {state.digest[:12]}; "
+            "restore the version from a backup"
+        )
+    return inputs.parent.model_copy(update={"model": found.model, "training_state": state})
 
 
 def _bring_landings(home: Home, inputs: Inputs) -> None:

@@ -20,7 +20,7 @@ from steps.core.artifacts import Model, Version
 from steps.core.shards import write_json
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-WEIGHTS = stored.WEIGHTS
+WEIGHTS, STATE = stored.WEIGHTS, stored.STATE
 
 
 def use_tracking(home: Home) -> str:
@@ -173,8 +173,12 @@ class Registry:
         rows = (*before, last.model_copy(update={"version": number}))
         history = stored.history.model_copy(update={"rows": rows})
         references = tuple(self._placed(reference) for reference in stored.references)
+        state = stored.training_state
+        if state.path is not None:
+            at_hand = (folder / STATE).resolve().relative_to(self.home.root).as_posix()
+            state = state.model_copy(update={"path": at_hand})
         placed = {"name": number, "model": model, "history": history, "references": references}
-        return stored.model_copy(update=placed)
+        return stored.model_copy(update=placed | {"training_state": state})
 
     def _placed(self, model: Model) -> Model:
         """A model where it is now: a registered one in its version's folder, any other where it was."""
@@ -256,7 +260,7 @@ class Registry:
         self.client.set_model_version_tag(self.name, number, key, value)
 
     def retire(self, number: str) -> int:
-        """Remove a version's weights, keeping its record; returns the bytes freed."""
+        """Remove a version's weights and training state, keeping its record; returns the bytes freed."""
         model_id = self.get(number).model_id
         address = self._address(model_id)
         place = local_folder(address)
@@ -268,15 +272,16 @@ class Registry:
 
 def base_version(model: Model) -> Version:
     """The line before its first refresh: the base model, everything else empty."""
-    from steps.core.artifacts import Buffer, History, HoldoutState, Index, TrainingState
+    from steps.core.artifacts import Buffer, History, HoldoutState, Index
     from steps.core.shards import digest_of
+    from steps.core.training_state import EMPTY
 
     empty = digest_of([])
     return Version(
         digest=digest_of(["base", model.digest]),
         name="base",
         model=model,
-        training_state=TrainingState(digest=empty),
+        training_state=EMPTY,
         buffer=Buffer(digest=empty),
         index=Index(digest=empty),
         holdout=HoldoutState(digest=empty),
@@ -285,8 +290,10 @@ def base_version(model: Model) -> Version:
     )
 
 
-def stage_folder(staging: Path, candidate: Path, adapter: Path | None, version: Version, served: Path) -> None:
-    """Build the folder of a version: weights by hard link, tokenizer, pyfunc description, `version.json`."""
+def stage_folder(
+    staging: Path, candidate: Path, adapter: Path | None, state: Path | None, version: Version, served: Path
+) -> None:
+    """Build the folder of a version: weights and training state by hard link, tokenizer, pyfunc, `version.json`."""
     import mlflow
     from mlflow.models import infer_signature
 
@@ -323,6 +330,11 @@ def stage_folder(staging: Path, candidate: Path, adapter: Path | None, version: 
         for file in sorted(adapter.iterdir()):
             (staging / "adapter").mkdir(exist_ok=True)
             link(file, staging / "adapter" / file.name)
+    if state:
+        for file in sorted(path for path in state.rglob("*") if path.is_file()):
+            target = staging / STATE / file.relative_to(state)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(file, target)
     write_json(staging / "version.json", version.model_dump(mode="json"))
     shutil.rmtree(light)
 

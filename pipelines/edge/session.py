@@ -1,7 +1,6 @@
 """What a score runs on: it gives each step its folder, keeps its record, and skips what is already made."""
 
 import functools
-import os
 import shutil
 import time
 import typing
@@ -13,16 +12,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
+from pipelines.edge.devices import choose_device, num_processes
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of, methods_steering
 from pipelines.edge.holding import digest_of_landed, held_tasks, hold, released, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.orchestration import as_task
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import run_page, with_bar
+from pipelines.edge.ranks import in_processes
 from pipelines.edge.runtime import mapper
 from pipelines.edge.stages import KEEPS, ON_DEVICE, STAGES, key_of, numbered, title_of
 from pipelines.recipe import Recipe
-from steps.core.artifacts import Artifact, Frozen, Kept, Landed, Model, Version
+from steps.core.artifacts import Artifact, Frozen, Kept, Landed, Model, Trained, Version
 from steps.core.shards import digest_of, write_atomic, write_json
 from steps.core.workspace import Workspace
 
@@ -247,6 +248,9 @@ class Session:
         return made if record.fingerprint == fingerprint and self._present(made) else None
 
     def _present(self, artifact: Artifact) -> bool:
+        state = artifact.state.path if isinstance(artifact, Trained) else None
+        if state and not (self.home.root / state).is_dir():
+            return False
         models = [part for part in (artifact, getattr(artifact, "model", None)) if isinstance(part, Model)]
         return all(any((self.home.root / model.path).glob("*.safetensors")) for model in models)
 
@@ -283,12 +287,14 @@ class Session:
             map=mapper(self.settings.runtime, self.home.root),
         )
         self._progress(stage, 0, 0, title.removeprefix(f"{stage} "))
+        number = num_processes(step, section, self.device, self.settings.training.processes)
+        work = in_processes(number, step, workspace, section, artifacts)
         began = time.monotonic()
         try:
-            made = as_task(stage, title, lambda: step(workspace, section, *artifacts), prefect=self.prefect)
+            made = as_task(stage, title, work, prefect=self.prefect)
         finally:
             self._spent[key] = time.monotonic() - began
-            self.device_seconds += self._spent[key] if stage in ON_DEVICE else 0.0
+            self.device_seconds += number * self._spent[key] if stage in ON_DEVICE else 0.0
         marker.unlink(missing_ok=True)
         record = Record(stage=stage, fingerprint=fingerprint, artifact=made.model_dump(mode="json"))
         write_json(folder / "record.json", record.model_dump(mode="json"))
@@ -369,17 +375,6 @@ def attempt_of(home: Home, parent: Version, recipe: Recipe, found: Mapping[str, 
         repeats = sum(event["event"] == "verdict" and event["attempt"].startswith(attempt) for event in home.ledger())
         return f"{attempt}-{repeats + 1}" if repeats else attempt
     return attempt
-
-
-def choose_device(wanted: str) -> str:
-    """`cuda` if there is a GPU and it is not refused, else `cpu`."""
-    if wanted != "auto":
-        return wanted
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -9,8 +10,10 @@ from urllib.request import url2pathname
 
 from steps.core.artifacts import Version
 from steps.core.models import digest_of_model
+from steps.core.training_state import digest_of_state
 
 WEIGHTS = "artifacts/model"  # inside a registered folder: what transformers loads
+STATE = "training_state"  # likewise: what the next refresh's training goes on from
 
 
 def local_folder(address: str) -> Path | None:
@@ -22,7 +25,7 @@ def local_folder(address: str) -> Path | None:
 
 
 def check_whole(number: str, folder: Path) -> None:
-    """Check that the weights that came from the registry's store are those that were registered.
+    """Check that the weights and the training state that came from the registry's store are those that were registered.
 
     Raises:
         RuntimeError: they are not.
@@ -30,38 +33,52 @@ def check_whole(number: str, folder: Path) -> None:
     record, weights = folder / "version.json", folder / WEIGHTS
     if not record.exists():  # retired: there are none
         return
-    wanted = Version.model_validate_json(record.read_text(encoding="utf-8")).model.digest
-    found = digest_of_model(weights)
-    if found != wanted:
-        raise RuntimeError(
-            f"version {number}: its weights should have the digest {wanted[:16]}, what the registry's store gave has "
-            f"{found[:16]}; try again, and if it stays so `perennial reproduce {number}`"
-        )
+    version = Version.model_validate_json(record.read_text(encoding="utf-8"))
+    parts = [("weights", version.model.digest, digest_of_model(weights))]
+    if version.training_state.path is not None:
+        state = folder / STATE
+        found = digest_of_state(state) if state.is_dir() else "no such folder"
+        parts.append(("training state", version.training_state.digest, found))
+    for what, wanted, found in parts:
+        if found != wanted:
+            raise RuntimeError(
+                f"version {number}: its {what} should have the digest {wanted[:16]}, what the registry's store gave "
+                f"has {found[:16]}; try again, and if it stays so `perennial reproduce {number}`"
+            )
 
 
 def empty_folder(place: Path) -> int:
-    """Remove the weights of a version that lies in a folder; returns the bytes freed."""
-    weights, record = place / WEIGHTS, place / "version.json"
-    if not weights.exists():
-        return 0
-    freed = sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
-    if record.exists():
+    """Remove weights and training state of a version that lies in a folder; returns the bytes freed."""
+    record = place / "version.json"
+    parts = [part for part in (place / WEIGHTS, place / STATE) if part.exists()]
+    freed = sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file())
+    if parts and record.exists():
         record.rename(place / "retired.json")
-    shutil.rmtree(weights)
+    for part in parts:
+        shutil.rmtree(part)
     return freed
 
 
 def empty_store(address: str) -> int:
-    """Remove the weights of a version that lies in a store of artifacts; returns the bytes freed."""
+    """Remove weights and training state of a version that lies in a store of artifacts; returns the bytes freed."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     store: Any = get_artifact_repository(address)
-    weights = store.list_artifacts(WEIGHTS)
+    parts = {part: list(_files(store, part)) for part in (WEIGHTS, STATE)}
     if any(file.path == "version.json" for file in store.list_artifacts()):
         with tempfile.TemporaryDirectory() as folder:
             record = Path(store.download_artifacts("version.json", folder))
             store.log_artifact(str(record.rename(record.with_name("retired.json"))))
         store.delete_artifacts("version.json")
-    if weights:
-        store.delete_artifacts(WEIGHTS)
-    return sum(file.file_size or 0 for file in weights)
+    for part, files in parts.items():
+        if files:
+            store.delete_artifacts(part)
+    return sum(file.file_size or 0 for files in parts.values() for file in files)
+
+
+def _files(store: Any, folder: str) -> Iterator[Any]:
+    for each in store.list_artifacts(folder):
+        if each.is_dir:
+            yield from _files(store, each.path)
+        else:
+            yield each

@@ -16,6 +16,7 @@ from pipelines.edge.forget.tombstones import hash_of
 from pipelines.edge.home import Home
 from pipelines.edge.registry import Registered, Registry, experiment_id
 from pipelines.edge.session import Inputs
+from pipelines.edge.stored import STATE, WEIGHTS
 from steps.core.artifacts import Frozen, Version
 from steps.core.manifest import Tombstone
 from steps.core.shards import canonical_json, read_lines, write_json
@@ -205,7 +206,7 @@ def _said(target: Target, text: str) -> str:
 def _scrub_store(store: Store, target: Target) -> int:
     changed = 0
     for name in store.names():
-        if name in {*AS_THEY_ARE, INPUTS, *RECORDS, FORGOTTEN, USED} or name.startswith("artifacts/model/"):
+        if name in {*AS_THEY_ARE, INPUTS, *RECORDS, FORGOTTEN, USED} or name.startswith((f"{WEIGHTS}/", f"{STATE}/")):
             continue
         after = target.scrubbed(name, store.read(name))
         if after is not None:

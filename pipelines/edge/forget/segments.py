@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.edge.forget.target import Target
 from pipelines.edge.forget.tombstones import hash_of, name_of
+from pipelines.edge.lineage import identity_of
 from steps.core.artifacts import Segment, State, Version
 from steps.core.index import ROWS, TABLES, IndexRow, read_index, write_index
 from steps.core.manifest import Tombstone
@@ -126,4 +127,4 @@ def _renamed(state: StateType, moved: Mapping[str, str]) -> StateType:
 def _identity(version: Version, parent: str) -> str:
     """What conclude calls a version: its parent, and all that belongs to it."""
     parts = [version.model, version.buffer, version.index, version.holdout]
-    return digest_of([parent, *(part.digest for part in parts), version.consumed])
+    return identity_of(parent, [part.digest for part in parts], version.consumed, version.training_state)

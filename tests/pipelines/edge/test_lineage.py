@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from pipelines.edge.home import Home
-from pipelines.edge.lineage import adopt, base_of, write_used
-from steps.core.artifacts import Buffer, Segment
-from steps.core.shards import write_lines
+from pipelines.edge.lineage import adopt, base_of, identity_of, write_used
+from steps.core.artifacts import Buffer, Segment, TrainingState
+from steps.core.shards import digest_of, write_lines
 
 
 def test_a_segment_is_copied_once_and_keeps_its_digest(tmp_path: Path) -> None:
@@ -36,3 +36,12 @@ def test_what_a_version_trained_on_is_written_in_hashes(tmp_path: Path) -> None:
     write_lines(tmp_path / "used.jsonl", [{"key": "a", "content_hash": "c", "source": "new/t", "times": 1}])
     rows = gzip.decompress(write_used(tmp_path, tmp_path).read_bytes()).decode()
     assert json.loads(rows) == {"key": hashlib.sha256(b"a").hexdigest(), "content_hash": "c", "source": "new/t"}
+
+
+def test_a_version_is_called_by_its_training_state_too_where_it_has_one() -> None:
+    parts, consumed = ["model", "buffer", "index", "holdout"], {"types": ("0001",)}
+    without = identity_of("parent", parts, consumed, TrainingState(digest="whatever"))
+    assert without == digest_of(["parent", *parts, consumed])  # as versions were called before there was a state
+    one, other = (identity_of("parent", parts, consumed, TrainingState(digest=d, path="p")) for d in "ab")
+    assert len({without, one, other}) == 3
+    assert one == identity_of("parent", parts, consumed, TrainingState(digest="a", path="elsewhere"))

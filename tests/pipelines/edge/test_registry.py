@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.edge.conclude import SERVED
 from pipelines.edge.home import Home
-from pipelines.edge.registry import Registry, base_version, link, on_this_machine, use_tracking
-from steps.core.artifacts import Model
+from pipelines.edge.registry import STATE, Registry, base_version, link, on_this_machine, stage_folder, use_tracking
+from steps.core.artifacts import History, MatrixRow, Model, TrainingState, Version
+from steps.core.training_state import EMPTY, check_state, digest_of_state
+from tests.tiny_models import tiny_model, tiny_workspace
+
+ONE_ROW = History(digest="h", rows=(MatrixRow(version="attempt", losses={}),))
 
 
 @pytest.mark.parametrize(
@@ -56,3 +61,30 @@ def test_two_workspaces_in_one_process_keep_to_their_own(tmp_path: Path, monkeyp
     first, second = use_tracking(Home(tmp_path / "a")), use_tracking(Home(tmp_path / "b"))
     assert first.endswith("a/.perennial/mlflow.db")
     assert second.endswith("b/.perennial/mlflow.db")
+
+
+def test_a_version_takes_its_training_state_along_and_finds_it_where_it_lies(tmp_path: Path) -> None:
+    home = Home(tmp_path / "w")
+    made = tmp_path / "w/data"
+    tiny_model(made / "model")
+    tiny_model(made / "state/plateau", seed=1)
+    state = TrainingState(digest=digest_of_state(made / "state"), path="data/state")
+    version = base_version(Model(digest="d", path="data/model", num_parameters=1))
+    version = version.model_copy(update={"training_state": state, "history": ONE_ROW})
+    staging = tmp_path / "w/.perennial/staging"
+    stage_folder(staging, made / "model", None, made / "state", version, SERVED)
+    for name in ("model.safetensors", "config.json"):
+        assert (staging / STATE / "plateau" / name).stat().st_ino == (made / "state/plateau" / name).stat().st_ino
+    stored = Version.model_validate_json((staging / "version.json").read_text())
+    placed = Registry(home).in_place(stored, "1", staging).training_state
+    assert placed == state.model_copy(update={"path": ".perennial/staging/training_state"})
+    check_state(tiny_workspace(home.root), placed)
+
+
+def test_a_version_without_a_training_state_has_no_folder_for_it(tmp_path: Path) -> None:
+    tiny_model(tmp_path / "w/data/model")
+    version = base_version(Model(digest="d", path="data/model", num_parameters=1))
+    version = version.model_copy(update={"history": ONE_ROW})
+    stage_folder(tmp_path / "w/s", tmp_path / "w/data/model", None, None, version, SERVED)
+    assert not (tmp_path / "w/s" / STATE).exists()
+    assert Registry(Home(tmp_path / "w")).in_place(version, "1", tmp_path / "w/s").training_state == EMPTY

@@ -95,6 +95,7 @@ class Peft(Params):
         Raises:
             ValueError: a knob is not the tuner's, does not fit this model, or makes it begin elsewhere than the parent.
         """
+        import torch
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
         from peft.utils import PeftType
 
@@ -108,6 +109,7 @@ class Peft(Params):
             preset["init_weights"] = True
         if self.tuner not in OWN_TARGETS:
             preset["target_modules"] = "all-linear"
+        torch.sparse.check_sparse_tensor_invariants.disable()  # as it is, said aloud
         expected = _probe(network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of kernels that are not there, of layers it does not know

@@ -29,7 +29,7 @@ def nats(network: Any) -> float:
 
 def learn(params: Params, attached: Attached, num_steps: int = 4, learning_rate: float = 1e-2) -> Attached:
     """Train as the stage does, on the same text at every step."""
-    optimizer = torch.optim.AdamW(attached.trained.values(), lr=learning_rate)
+    optimizer = attached.optimizer = torch.optim.AdamW(attached.trained.values(), lr=learning_rate)
     for step in range(1, num_steps + 1):
         params.look(attached, BATCH)
         loss = attached.network(input_ids=INPUT_IDS, labels=INPUT_IDS).loss

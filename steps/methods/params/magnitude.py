@@ -129,7 +129,8 @@ def _add(attached: Attached, name: str, layer: Any, given: Any, output_BTO: "tor
             "leave it out of target_modules"
         )
     magnitude_NO = output_BTO.detach().float().abs().flatten(0, 1)
-    attached.memory[SUM + name] += real_BT.flatten().to(magnitude_NO) @ magnitude_NO
+    sum_O = real_BT.flatten().to(magnitude_NO) @ magnitude_NO
+    attached.memory[SUM + name] += sum_O.nan_to_num(0.0, 0.0)  # the step may be skipped, its numbers must not stay
 
 
 def _of_layer(attached: Attached, layer: str) -> "list[tuple[str, torch.Tensor]]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steps.core.blocks import MicroBatch
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
 from steps.methods.params._delta import write_delta
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
+DUE = "due"
 
 
 class PrincipalWeights(Params):
@@ -58,6 +60,8 @@ class PrincipalWeights(Params):
         Raises:
             ValueError: a target names no linear layer of this network.
         """
+        import torch
+
         from steps.methods.params._weights import train_entries
 
         network.requires_grad_(False)
@@ -70,7 +74,7 @@ class PrincipalWeights(Params):
             entries = train_entries(layer, self.principal(base))
             memory |= {f"index/{name}": entries.index, f"touched/{name}": entries.touched}
             if self.refresh_steps:
-                memory[f"base/{name}"] = base
+                memory |= {f"base/{name}": base, DUE: torch.tensor(False)}
         attached = Attached.open(network)
         attached.memory |= memory
         return attached
@@ -106,11 +110,11 @@ class PrincipalWeights(Params):
         size = ((u[:, :r] * s[:r]) @ v[:r]).abs().flatten()
         return size.topk(max(1, round(self.share * len(size)))).indices.sort().values
 
-    def moved(self, attached: Attached, step: int) -> None:
-        """Choose anew, where it is time."""
+    def look(self, attached: Attached, batch: MicroBatch) -> None:
+        """Choose anew, if it is time: before a step, so that what is trained is the same all through it."""
         from steps.methods.params._weights import Entries, parts_of
 
-        if not self.refresh_steps or step % self.refresh_steps:
+        if not self.refresh_steps or not attached.memory[DUE]:
             return
         stay = total = 0
         for name, entries in parts_of(attached.network, Entries).items():
@@ -119,7 +123,13 @@ class PrincipalWeights(Params):
             moments = [moment for moment in state.values() if getattr(moment, "shape", None) == entries.values.shape]
             stay += entries.move(base, self.principal(entries(base).detach()), moments)
             total += len(entries.index)
-        logger.info("after step %d: %d of %d trained entries are others", step, total - stay, total)
+        attached.memory[DUE].fill_(False)
+        logger.info("%d of %d trained entries are others from here on", total - stay, total)
+
+    def moved(self, attached: Attached, step: int) -> None:
+        """Say whether it is time to choose anew."""
+        if self.refresh_steps and step % self.refresh_steps == 0:
+            attached.memory[DUE].fill_(True)
 
     def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """The full model; the entries that were ever trained are kept in the folder of the adapter."""

@@ -113,6 +113,15 @@ def test_a_pass_that_was_not_announced_does_not_count() -> None:
     assert torch.equal(attached.memory["magnitude/layer"], once)
 
 
+def test_outputs_that_are_no_numbers_leave_no_trace() -> None:
+    method = Magnitude(reset="never")
+    attached, _, _ = attached_to_one(method)
+    passed(method, attached, FIRST)
+    once = attached.memory["magnitude/layer"].clone()
+    passed(method, attached, [[[float("nan"), 1.0], [float("inf"), 1.0]]])
+    assert torch.equal(attached.memory["magnitude/layer"], once)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_what_is_computed_again_for_the_gradient_counts_once(tmp_path: Path, reentrant: bool) -> None:
     found = []

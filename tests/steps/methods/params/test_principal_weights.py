@@ -12,7 +12,8 @@ from steps.methods.params import Attached
 from steps.methods.params._delta import apply_delta
 from steps.methods.params.full import Full
 from steps.methods.params.principal_weights import PrincipalWeights
-from tests.steps.methods.params.by_hand import network_of_one, one_step, steps_of
+from tests.steps.methods.params.by_hand import network_of_one, steps_of
+from tests.steps.methods.params.learning import BATCH, learn
 from tests.tiny_models import tiny_model, tiny_workspace
 from tests.training import ends_like_one_never_stopped, run, section, weights
 
@@ -86,6 +87,8 @@ def test_moments_go_with_the_entries_that_stay_and_new_ones_begin_at_zero() -> N
     attached.memory["base/layer"][1, 1] = 9.0  # now another direction is the largest
     weight = attached.network.layer.weight.detach().clone()
     method.moved(attached, 2)
+    assert indices(attached) == before
+    method.look(attached, BATCH)
     after = indices(attached)
     assert after == principal(weight, 1, 3)
     assert 4 in set(after) - set(before)
@@ -164,9 +167,7 @@ def test_the_delta_makes_a_bfloat16_model_the_released_one(tmp_path: Path) -> No
     copy_side_files(tmp_path / "a", parent)
     method = PrincipalWeights(rank=8, refresh_steps=3)
     attached = method.attach(load_model(parent), 0, {})
-    attached.optimizer = torch.optim.AdamW(attached.trained.values(), 1e-2)
-    for step in range(1, 5):
-        one_step(method, attached, attached.optimizer, step)
+    learn(method, attached)
     save_model(method.finish(attached, tmp_path / "adapter"), tmp_path / "c", parent)
     rebuilt = load_file(parent / "model.safetensors")
     apply_delta(tmp_path / "adapter", rebuilt)
@@ -183,8 +184,11 @@ def test_a_delta_is_refused_by_another_models_weights(tmp_path: Path) -> None:
         apply_delta(tmp_path, {"layer.weight": torch.zeros(3, 4)})
 
 
-def test_it_trains_and_resumes_exactly_across_several_choices(tmp_path: Path) -> None:
-    ends_like_one_never_stopped(tmp_path, SETTINGS)  # stopped after step 13, from the checkpoint of step 10
+@pytest.mark.parametrize("refresh_steps", [3, 5])
+def test_it_trains_and_resumes_exactly_across_several_choices(tmp_path: Path, refresh_steps: int) -> None:
+    """Stopped after step 13, it goes on from the checkpoint of step 10, after which one choice of the two is due."""
+    knobs = {"method": "principal-weights", "rank": 8, "refresh_steps": refresh_steps}
+    ends_like_one_never_stopped(tmp_path, section(params=knobs))
 
 
 def test_it_resumes_exactly_where_entries_are_chosen_once(tmp_path: Path) -> None:
@@ -196,7 +200,9 @@ def test_a_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     method, attached, _ = of_one(rank=1, share=0.25, refresh_steps=2)
     with caplog.at_level(logging.INFO):
         step_of_one(method, attached, 2, torch.zeros(4, 3))
-    assert caplog.messages == ["after step 2: 0 of 3 trained entries are others"]
+        method.look(attached, BATCH)
+        method.look(attached, BATCH)
+    assert caplog.messages == ["0 of 3 trained entries are others from here on"]
 
 
 def test_a_rank_that_takes_nothing_away_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

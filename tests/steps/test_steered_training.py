@@ -136,6 +136,14 @@ def test_micro_batches_change_neither_the_decisions_nor_the_draws(tmp_path: Path
     assert found.achieved == pytest.approx(straight.achieved, abs=1)  # a share of the last digits is a token at most
 
 
+def test_objectives_know_all_replay_that_may_be_drawn(tmp_path: Path) -> None:
+    kept = {"method": "logit-distill", "top_k": 3}  # of a block that it did not know it would say nothing
+    found = run(tmp_path, objective=["next-token", "threshold-margin", kept])
+    rows = rows_of(tmp_path / found.history)
+    assert [row["train/objective_threshold-margin"] > 0 for row in rows[1:4]] == [False, True, True]
+    assert all(row["train/objective_logit-distill"] > 0 for row in rows[2:])
+
+
 def test_documents_apart_are_steered_to_the_token_too(tmp_path: Path) -> None:
     trained = run(tmp_path, mask=True)
     assert sum(trained.achieved.values()) == sum(TOKENS.values())

@@ -31,6 +31,7 @@ class AnchoredSft(Objective):
         where="the loss of mode asft; zhuchichi56/ASFT train_v2.py EnhancedTrainer.compute_loss",
         checked="code",
     )
+    sharded: ClassVar[bool] = True
     fits_text: ClassVar[bool] = True
     cost: ClassVar[str] = "its forward pass over all blocks at each step, and all logits of both"
 

@@ -30,6 +30,7 @@ class FeatureDistill(Objective):
         where="the L1 and L2 feature imitation that its abstract compares with",
         checked="recalled",
     )
+    sharded: ClassVar[bool] = True
     hidden: ClassVar[bool] = True
     cost: ClassVar[str] = "its forward pass, without logits, over replayed blocks at each step"
 

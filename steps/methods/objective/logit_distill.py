@@ -41,6 +41,7 @@ class LogitDistill(Objective):
         where="models/lwf.py: modified_kl_div, smooth, --alpha, --softmax_temp (the paper is arXiv:1606.09282)",
         checked="code",
     )
+    sharded: ClassVar[bool] = True
     cost: ClassVar[str] = (
         "its forward pass over replayed blocks at each step, and all logits of both; with `top_k` one such pass before "
         "training instead, the parent let go, and a cache, also in every checkpoint"

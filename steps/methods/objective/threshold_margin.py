@@ -37,6 +37,7 @@ class ThresholdMargin(Objective):
         where="gere/gere_trainer.py: on_train_begin, compute_gere_loss, compute_loss",
         checked="code",
     )
+    sharded: ClassVar[bool] = True
     hidden: ClassVar[bool] = True
     cost: ClassVar[str] = (
         "its forward pass over replayed blocks, without logits, once before training and again at each step"

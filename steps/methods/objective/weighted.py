@@ -41,6 +41,7 @@ class Weighted(Objective):
         where="this file",
         checked="code",
     )
+    sharded: ClassVar[bool] = True
     fits_text: ClassVar[bool] = True
     cost: ClassVar[str] = (
         "none beside the step itself, but where weights differ within a micro-batch the output layer's products, which "

@@ -35,6 +35,30 @@ def test_the_blocks_of_a_step_come_in_their_order_with_their_sources(tmp_path: P
     assert blocks.achieved() == {"new/alpha": 21, "replay/general": 17}
 
 
+def test_replayed_blocks_come_once_and_whole_and_rows_know_their_draws(tmp_path: Path) -> None:
+    folder, training = made(tmp_path)
+    draws_D4 = np.load(folder / "order.npy")
+    draws_D4[1, 3] = 2  # the first replayed block is cut, and drawn again for the rest of its loss
+    draws_D4[3] = (1, 0, 2, 7)
+    np.save(folder / "order.npy", draws_D4)
+    blocks = Blocks(folder, training)
+    assert blocks.replays
+    found = list(blocks.replayed(2))
+    assert [batch.draws for batch in found] == [[(1, 0, 0), (1, 2, 0)]]  # block 1 is not drawn any more
+    assert found[0].loss_mask.sum(dim=1).tolist() == [7, 7]
+    rows = next(blocks.micro_batches(2, size=3))
+    assert rows.draws == [(1, 0, 2), (0, 2, 0), (1, 2, 0)]
+    part = rows.only(torch.tensor([True, False, True]))
+    assert part is not None
+    assert part.to("cpu").draws == [(1, 0, 2), (1, 2, 0)]
+
+
+def test_nothing_is_replayed_if_it_is_not_drawn(tmp_path: Path) -> None:
+    blocks = Blocks(*made(tmp_path, first=1, second=3, third=5))
+    assert not blocks.replays
+    assert not list(blocks.replayed(1))
+
+
 def test_a_block_without_loss_is_not_computed(tmp_path: Path) -> None:
     blocks = Blocks(*made(tmp_path, masked=1))
     assert [part.sources for part in blocks.micro_batches(1, size=1)] == [["new/alpha"], ["new/alpha"]]

@@ -24,12 +24,20 @@ class Case(NamedTuple):
 
 
 STEPS = 4
+TEACHERS = [
+    {"method": "weighted", "sources": {"new": 2.0}, "balance": "kinds"},
+    "threshold-margin",
+    "feature-distill",
+    {"method": "logit-distill", "top_k": 9},
+]
 LORA = {"params": {"method": "lora", "rank": 4, "alpha": 8}}
 CASES = {
     "full": Case({}),
     "lora": Case(LORA),
     "one block more": Case({"validate_steps": 2}, blocks_per_step=3),
     "a process without a block": Case({}, blocks_per_step=1),
+    "teachers": Case({"objective": TEACHERS}, blocks_per_step=3),
+    "a parent for all blocks": Case(LORA | {"objective": "anchored-sft"}),
     "stopped": Case(LORA, blocks_per_step=3, stop_after=2),
 }
 ADAM = {"method": "adamw", "epsilon": 1e-6}  # below, a gradient that is all rounding error moves a weight by the rate

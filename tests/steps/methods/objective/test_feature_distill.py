@@ -59,6 +59,15 @@ def test_it_is_refused_where_nothing_is_replayed_unless_it_looks_elsewhere(tmp_p
     begun(tmp_path, {"method": "feature-distill", "rows": "new"}, sources=("new/alpha", "new/beta"))
 
 
+def test_the_slow_teacher_follows_the_fast_one(tmp_path: Path) -> None:
+    objective = ["next-token", {"method": "feature-distill", "teacher": "slow"}]
+    settings = section(objective=objective, optimizer={"method": "ema", "slow_weight": 0.9})
+    made = ends_like_one_never_stopped(tmp_path, settings)
+    found = [row["train/objective_feature-distill"] for row in rows_of(tmp_path / "straight" / made.history)[1:]]
+    assert found[0] == 0.0
+    assert min(found[1:]) > 0
+
+
 def test_the_slow_teacher_needs_an_average(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"feature-distill asks the teacher 'slow', .* `slow` needs optimizer"):
         begun(tmp_path, {"method": "feature-distill", "teacher": "slow"})

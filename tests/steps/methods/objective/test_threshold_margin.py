@@ -100,6 +100,17 @@ def test_it_is_exactly_0_at_step_1_and_not_later(tmp_path: Path) -> None:
     assert all(value > 0 for value in found[1:])
 
 
+def test_micro_batches_hardly_matter(tmp_path: Path) -> None:
+    rows = []
+    for size in (1, 4):
+        workspace = tiny_workspace(tmp_path / str(size))
+        settings = section(objective=["next-token", {"method": "threshold-margin", "weight": "dynamic"}])
+        made = run(workspace, settings.model_copy(update={"micro_batch_blocks": size}), 4)
+        rows.append(rows_of(workspace.at(made.history)))
+    for one, other in zip(*rows, strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
+
+
 def test_at_weight_0_it_changes_nothing_at_all(tmp_path: Path) -> None:
     assert changes_nothing(tmp_path, {"method": "threshold-margin", "weight": 0.0})
 

@@ -83,7 +83,7 @@ class Blocks:
         if self.streams.apart and not keeps_apart(network):
             raise ValueError(
                 f"train: {type(network).__name__} reads across the documents of a block, wanted one that takes "
-                "position ids as their borders; set mix.document_mask to false"
+                "position ids as their borders; set mix.document_mask to false, and leave out tasks with labelled rows"
             )
 
     def decides(self, step: int) -> bool:

@@ -6,7 +6,8 @@ completions, the assistant's turns, carry loss. It is written
   `{% generation %}` says itself what the assistant said. Else a turn is what the template adds to the turns before it
   and the assistant's heading; where the template writes these differently once a turn follows, that turn has no loss;
 - `plain`: its turns one after the other, with the separator after each completion. Where two turns meet without white
-  space a blank line stands between them, as in the document's text.
+  space a blank line stands between them, as in the document's text; before a completion it belongs to it, so that the
+  model goes on from the prompt as it landed.
 
 Where the tokens of what stands before a completion are not the first tokens of the whole, the parts are tokenised one
 by one, as they would be when the model is asked. Templates bring their own special tokens: none is added.
@@ -229,11 +230,12 @@ class Writer:
 def _turn_by_turn(turns: Sequence[Message]) -> Written | str:
     text, spans = "", []
     for turn in turns:
+        start = len(text)
         if text and turn.content and not (text[-1].isspace() or turn.content[0].isspace()):
             text += "\n\n"
-        if is_completion(turn) and turn.content:
-            spans.append((len(text), len(text) + len(turn.content)))
         text += turn.content
+        if is_completion(turn) and turn.content:
+            spans.append((start, len(text)))
     return Written(text, tuple(spans)) if spans else "no-completion"
 
 

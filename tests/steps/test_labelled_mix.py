@@ -110,7 +110,7 @@ def test_rows_are_whole_and_carry_loss_on_their_completions(workspace: Workspace
             tokens, has_loss = found.input_ids[block, start:stop], found.loss_mask[block, start:stop]
             if not found.padding[block, start]:
                 seen.add((decode(tokens[~has_loss]), decode(tokens[has_loss])))
-    wanted = {(f"{prose(n, 10)}\n\n", f"{prose(1000 + n, 5 + n % 5)}{END}") for n in range(200, 212)}
+    wanted = {(prose(n, 10), f"\n\n{prose(1000 + n, 5 + n % 5)}{END}") for n in range(200, 212)}
     assert seen <= wanted
     assert len(seen) > 6
 

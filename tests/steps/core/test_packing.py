@@ -1,11 +1,15 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from steps.core import packing
+from steps.core.models import load_model
 from steps.core.packing import best_fit, pack_rows
 from steps.core.rows import Row
+from tests.tiny_models import tiny_model
 
 FILLER = 99
 
@@ -97,3 +101,16 @@ def test_marks_go_where_their_tokens_go() -> None:
     assert packed.changed is not None
     assert packed.input_ids.tolist() == [[2, 2, 2, 2], [2, FILLER, FILLER, FILLER], [1, 1, 1, FILLER]]
     assert packed.changed.tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+
+
+def test_a_row_says_the_same_whatever_stands_beside_it(tmp_path: Path) -> None:
+    rows = [row(number, 2, number) for number in range(3, 9)]
+    packed = pack_rows(iter(rows), wanted=33, block_tokens=16, filler=1)
+    assert packed.position_ids is not None
+    network = load_model(tiny_model(tmp_path / "model"), device="cpu")
+    input_ids, places = torch.from_numpy(packed.input_ids).long(), torch.from_numpy(packed.position_ids).long()
+    with torch.inference_mode():
+        together = network(input_ids=input_ids, position_ids=places, use_cache=False).logits
+        for one in rows:
+            alone = network(input_ids=torch.from_numpy(one.tokens)[None].long(), use_cache=False).logits[0]
+            assert torch.allclose(together[input_ids == one.tokens[0]], alone, atol=1e-5)

@@ -45,7 +45,7 @@ def test_plain_text_is_its_tokens_and_the_separator() -> None:
 
 def test_without_a_template_prompt_completion_and_end_stand_one_after_the_other() -> None:
     tokenizer = chat_tokenizer()
-    assert shown(tokenizer, written(tokenizer, WHY)) == ("Why?\n\nSo.<|end|>", ["So.<|end|>"])
+    assert shown(tokenizer, written(tokenizer, WHY)) == ("Why?\n\nSo.<|end|>", ["\n\nSo.<|end|>"])
     spaced = labelled(("prompt", "2 + 2 ="), ("completion", " 4"))
     assert shown(tokenizer, written(tokenizer, spaced)) == ("2 + 2 = 4<|end|>", [" 4<|end|>"])
 
@@ -53,7 +53,7 @@ def test_without_a_template_prompt_completion_and_end_stand_one_after_the_other(
 def test_without_a_template_every_answer_of_a_talk_is_ended() -> None:
     tokenizer = chat_tokenizer()
     whole = "Hi\n\nHo<|end|>\n\nAnd?\n\nYes<|end|>"
-    assert shown(tokenizer, written(tokenizer, TALK)) == (whole, ["Ho<|end|>", "Yes<|end|>"])
+    assert shown(tokenizer, written(tokenizer, TALK)) == (whole, ["\n\nHo<|end|>", "\n\nYes<|end|>"])
 
 
 def test_a_template_writes_prompts_as_the_user_s_and_completions_as_the_assistant_s() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from pydantic import BaseModel, Field
 
 from pipelines.edge import landing
-from pipelines.edge.devices import choose_device, num_processes
+from pipelines.edge.devices import choose_device, num_gpus, num_processes
 from pipelines.edge.fingerprints import code_digest, digests_in, methods_in, methods_of, methods_steering
 from pipelines.edge.holding import digest_of_landed, held_tasks, hold, released, remarks
 from pipelines.edge.home import Home
@@ -287,7 +287,7 @@ class Session:
             map=mapper(self.settings.runtime, self.home.root),
         )
         self._progress(stage, 0, 0, title.removeprefix(f"{stage} "))
-        number = num_processes(step, section, self.device, self.settings.training.processes)
+        number = num_processes(step, section, self.settings.training.processes, num_gpus(self.device))
         work = in_processes(number, step, workspace, section, artifacts)
         began = time.monotonic()
         try:

@@ -127,6 +127,12 @@ class Runtime(Section):
         return self
 
 
+class Training(Section):
+    """What training runs on: it decides how fast, never what."""
+
+    processes: int = Field(0, ge=0, description="that train together, each on a GPU of its own; 0: one for each GPU")
+
+
 class Inbox(Section):
     """A place that is watched for new files of a task."""
 
@@ -194,6 +200,7 @@ class Settings(Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", description="auto: a GPU if there is one")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
     runtime: Runtime = Runtime()
+    training: Training = Training()
     retention: Retention = Retention()
     servers: Servers = Servers()
     schedules: dict[str, Schedule] = Field(default_factory=dict, description="by name")

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.edge import landing
+from pipelines.edge.devices import choose_device
 from pipelines.edge.home import Home
 from pipelines.edge.logbook import data_pages
-from pipelines.edge.session import Inputs, Progress, Session, Stopped, choose_device
+from pipelines.edge.session import Inputs, Progress, Session, Stopped
 from pipelines.edge.stages import STAGES
 from pipelines.recipe import find_recipe, load_recipe
 from pipelines.refresh import refresh

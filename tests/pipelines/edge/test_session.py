@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from pipelines.edge.home import Home
 from pipelines.edge.registry import base_version
-from pipelines.edge.session import attempt_of, choose_device, pending
+from pipelines.edge.session import attempt_of, pending
 from steps.core.artifacts import Landed, Model
 from tests.workspaces import land_rows, rows, tiny, workspace
 
@@ -48,13 +46,3 @@ def test_a_held_batch_is_not_pending(tmp_path: Path) -> None:
     name = pending(home, PARENT)["types"].batches[0].name
     home.record("hold", task="types", batch=name, why="a look first")
     assert "types" not in pending(home, PARENT)
-
-
-@pytest.mark.parametrize("wanted", ["cpu", "cuda"])
-def test_a_device_that_is_named_is_taken(wanted: str) -> None:
-    assert choose_device(wanted) == wanted
-
-
-def test_auto_obeys_an_empty_list_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert choose_device("auto") == "cpu"

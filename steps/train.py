@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 
-from steps.core.artifacts import Frozen, Model, Trained, TrainingSet, TrainingState, Validation
+from steps.core.artifacts import Model, Trained, TrainingSet, TrainingState, Validation
 from steps.core.blocks import Blocks
 from steps.core.checkpoints import Checkpoint, Checkpoints, History
 from steps.core.memory import used_mb
@@ -24,10 +24,12 @@ from steps.core.training import (
     told_to_stop,
 )
 from steps.core.workspace import Workspace
+from steps.learning.arithmetic import Arithmetic
 from steps.learning.divergence import Divergence, Guard
 from steps.learning.learner import Learner
 from steps.learning.plateau import Plateau
 from steps.learning.ranks import together
+from steps.learning.released import finish, release
 from steps.learning.saved import restore, tensors_of
 from steps.learning.update import update
 from steps.methods.objective import Objective, that_add_up
@@ -40,7 +42,7 @@ logger = logging.getLogger(__name__)
 MEMORY_ADVICE = "lower train.micro_batch_blocks or mix.block_tokens, or train with {method: lora}"
 
 
-class TrainConfig(Frozen):
+class TrainConfig(Arithmetic):
     """The recipe's section `train`."""
 
     params: Annotated[SerializeAsAny[Params], BeforeValidator(from_recipe("params"))] = Field(
@@ -105,6 +107,7 @@ def train(
     """
     parent = workspace.at(model.path)
     precision = resolve_precision(config.precision, workspace.device)
+    config.check(workspace.device, precision)
     mixture = from_recipe("mixture")(training_set.steered) if training_set.steered else None
     blocks = Blocks(workspace.at(training_set.path), training_set, mixture)
     facts = [config.model_dump(mode="json"), precision, workspace.seed, workspace.code]
@@ -118,7 +121,7 @@ def train(
 
     with reproducible(workspace.seed), advice_on_memory(MEMORY_ADVICE), told_to_stop() as stop:
         accelerator = accelerator_on(workspace.device, precision)
-        methods = (config.params, config.objective, config.optimizer, config.learning_rate)
+        methods = (config.params, config.objective, config.optimizer, config.learning_rate, config)
         learner = Learner(workspace, accelerator, *methods, start=plateau.start(parent), parent=parent, state=state)
         blocks.check(learner.network)
         held_out = HeldOut(
@@ -140,12 +143,13 @@ def train(
         for step in range(done + 1, training_set.num_steps + 1):
             started = time.monotonic()
             rate = config.schedule.rate(step, training_set.num_steps, config.learning_rate, continued=plateau.continued)
-            metrics = update(learner, blocks, guard, step, rate, **config.of_a_step(step))
+            with config.training(learner.network):
+                metrics = update(learner, blocks, guard, step, rate, **config.of_a_step(step))
             seconds = time.monotonic() - started
             plateau.keep(learner, step)
             last = step == training_set.num_steps
             if last:
-                learner.release()
+                release(learner)
             if last or blocks.decides(step) or (config.validate_steps and step % config.validate_steps == 0):
                 losses = held_out.losses(learner.network)
                 metrics |= losses | blocks.look(step, losses)
@@ -156,7 +160,7 @@ def train(
                 checkpoints.save(step, tensors_of(learner) | guard.tensors(), blocks.decisions())
             if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
-        made, kept = learner.finish(workspace, state, plateau.read())
+        made, kept = finish(learner, workspace, state, plateau.read())
     history.publish(workspace.path / "history.jsonl")
     checkpoints.clear()
     return Trained(

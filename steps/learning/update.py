@@ -1,11 +1,15 @@
 """One optimiser step."""
 
 import math
+from typing import TYPE_CHECKING
 
 from steps.core.blocks import Blocks
 from steps.core.forward import StepFacts
 from steps.learning.divergence import Guard
 from steps.learning.learner import Learner
+
+if TYPE_CHECKING:
+    import torch
 
 
 def update(
@@ -36,7 +40,7 @@ def update(
     for batch in blocks.micro_batches(*share):
         seen = learner.see(batch, facts)
         terms = learner.terms(seen)
-        learner.backward(terms)
+        learner.backward(terms, seen)
         for name, value in terms.items():
             values[name] = values.get(name, 0.0) + float(value.detach())
         for source, nats, count in seen.by_source():
@@ -46,7 +50,7 @@ def update(
     summed, counted, values = ranks.totals(summed, counted, values)
     penalties = learner.penalties()
     learner.backward(penalties)
-    values |= {name: float(value.detach()) for name, value in penalties.items()}
+    values |= {name: float(ranks.full(value.detach())) for name, value in penalties.items()}
     norm = learner.gradient_norm(step, clip_norm)
     nats = sum(summed.values()) / num_losses
     verdict = guard.judge(step, rate, sum(values.values()), nats, norm)
@@ -54,9 +58,9 @@ def update(
         learner.forget_gradients()
         known = {"train/loss_nats_per_token": nats} if math.isfinite(nats) else {}
         return {**known, "train/learning_rate": rate, **verdict}
-    before = learner.copy_of_trained() if measured else {}
+    before = {name: tensor.detach().clone() for name, tensor in learner.trained.items()} if measured else {}
     learner.step(step, rate)
-    way = {"train/update_norm": learner.way_from(before)} if measured else {}
+    way = {"train/update_norm": _way(learner, before)} if measured else {}
     by_source = {f"train/loss_{name}": summed[name] / counted[name] for name in sorted(summed) if counted[name]}
     told = {} if list(values) == ["next-token"] else {f"train/objective_{name}": it for name, it in values.items()}
     return {
@@ -68,3 +72,11 @@ def update(
         **way,
         **verdict,
     }
+
+
+def _way(learner: Learner, before: "dict[str, torch.Tensor]") -> float:
+    """How far what is trained has moved from a copy of it, which is used up."""
+    from torch.nn.utils import get_total_norm
+
+    ways = [before[name].sub_(tensor.detach()) for name, tensor in learner.trained.items()]
+    return float(learner.ranks.full(get_total_norm(ways)))

@@ -13,8 +13,8 @@ from tests.tiny_models import STATE, tiny_model, tiny_workspace
 from tests.training import section
 
 
-def learner(root: Path) -> Learner:
-    config, parent = section(), tiny_model(root / "parent")
+def learner(root: Path, **knobs: Any) -> Learner:
+    config, parent = section(**knobs), tiny_model(root / "parent")
     methods = (config.params, config.objective, config.optimizer, config.learning_rate)
     workspace = tiny_workspace(root)
     return Learner(workspace, accelerator_on("cpu", "float32"), *methods, start=parent, parent=parent, state=STATE)
@@ -23,13 +23,6 @@ def learner(root: Path) -> Learner:
 def test_an_objective_is_named_once() -> None:
     with pytest.raises(ValueError, match="wanted each method once, found next-token, next-token; leave one out"):
         section(objective=["next-token", "next-token"])
-
-
-def test_a_learner_that_was_never_trained_releases_its_parent(tmp_path: Path) -> None:
-    made, state = learner(tmp_path).finish(tiny_workspace(tmp_path), STATE)
-    folder, parent = tmp_path / made.path, tmp_path / "parent"
-    assert (folder / "model.safetensors").read_bytes()[-64:] == (parent / "model.safetensors").read_bytes()[-64:]
-    assert state.path is None
 
 
 FREE = [{}, {"dora": True}, {"init": "gaussian"}, {"init": "mica"}, {"init": "orthogonal"}]

@@ -1,22 +1,21 @@
 from pathlib import Path
 
 import pytest
-import torch
+from safetensors.torch import load_file
 
-from tests.steps.learning.test_learner import learner
 from tests.tiny_models import Told, rows_of, tiny_workspace
-from tests.training import run, section
+from tests.training import run, section, weights
 
 
 def test_the_update_norm_is_how_far_the_parameters_went(tmp_path: Path) -> None:
-    one = learner(tmp_path)
-    before = {name: tensor.detach().clone() for name, tensor in one.trained.items()}
-    for tensor in one.trained.values():
-        tensor.grad = torch.ones_like(tensor)
-    copy = one.copy_of_trained()
-    one.step(1, 0.1)  # AdamW's first step is the rate, for every parameter
-    number = sum(tensor.numel() for tensor in before.values())
-    assert one.way_from(copy) == pytest.approx(0.1 * number**0.5, rel=1e-5)
+    """AdamW's first step is the rate for every parameter; the tied output layer has a gradient for every token."""
+    workspace = tiny_workspace(tmp_path)
+    settings = section(update_norm_steps=1, learning_rate=1e-3, schedule={"method": "constant"})
+    trained = run(workspace, settings, 1)
+    told = rows_of(workspace.at(trained.history))[1]["train/update_norm"]
+    after, before = weights(workspace, trained), load_file(tmp_path / "parent/model.safetensors")
+    assert told == pytest.approx(sum(float(((after[k] - before[k]) ** 2).sum()) for k in after) ** 0.5, rel=1e-5)
+    assert told == pytest.approx(1e-3 * sum(tensor.numel() for tensor in after.values()) ** 0.5, rel=0.01)
 
 
 def test_it_is_told_as_often_as_is_asked_and_changes_no_number(tmp_path: Path) -> None:

@@ -197,6 +197,10 @@ class MicroBatch(NamedTuple):
         draws = [self.draws[row] for row in rows] if self.draws else ()
         return self._with(lambda tensor: tensor[wanted_B], [self.sources[row] for row in rows], draws)
 
+    def in_one_row(self) -> "MicroBatch":
+        """Its rows behind each other, told apart by positions that begin anew: flash attention reads only these so."""
+        return self._with(lambda tensor: tensor.reshape(1, -1), self.sources, self.draws)
+
     def _with(
         self,
         change: "Callable[[torch.Tensor], torch.Tensor]",

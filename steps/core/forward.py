@@ -46,6 +46,8 @@ def outputs_at(network: Any, batch: MicroBatch, *, hidden: bool = False, logits:
 
     from steps.core.cross_entropy import is_plain
 
+    if batch.position_ids is not None and "flash" in str(network.config._attn_implementation):
+        batch = batch.in_one_row()
     at_P = batch.loss_mask[:, 1:].any(dim=0).nonzero().flatten()  # position p predicts the token at p + 1
     targets_BP = batch.loss_mask[:, at_P + 1]
     positions = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
@@ -124,6 +126,11 @@ class Averaged:
     def __init__(self, network: Any, averages: "Callable[[], Mapping[str, torch.Tensor]]") -> None:
         self._network, self._averages = network, averages
 
+    @property
+    def config(self) -> Any:
+        """The configuration that it shares."""
+        return self._network.config
+
     def requires_grad_(self, _: bool) -> "Averaged":
         """Itself: it has nothing of its own to freeze."""
         return self
@@ -144,6 +151,11 @@ class AsGiven:
 
     def __init__(self, network: Any, switched_off: Callable[[], AbstractContextManager[None]]) -> None:
         self._network, self._switched_off = network, switched_off
+
+    @property
+    def config(self) -> Any:
+        """The configuration that it shares."""
+        return self._network.config
 
     def requires_grad_(self, _: bool) -> "AsGiven":
         """Itself: it has nothing of its own to freeze."""

@@ -109,3 +109,13 @@ def test_an_output_layer_that_is_watched_is_not_passed_by(tmp_path: Path) -> Non
     assert not has_plain_head(network)
     assert outputs_at(network, BATCH, logits=False).logits.shape == (10, 260)
     assert watched
+
+
+def test_rows_behind_each_other_say_the_same_where_positions_keep_documents_apart(tmp_path: Path) -> None:
+    network = load_model(tiny_model(tmp_path / "a"))
+    positions_BT = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 0, 1]])
+    apart = BATCH._replace(loss_mask=positions_BT > 0, position_ids=positions_BT)
+    assert apart.in_one_row().input_ids.shape == (1, 16)
+    found, wanted = outputs_at(network, apart.in_one_row()).logits, outputs_at(network, apart).logits
+    assert found.shape == (12, 260)
+    assert torch.allclose(found, wanted, atol=1e-5)

@@ -54,5 +54,14 @@ def _clauses(words: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _differing(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, int, int, int]]:
-    codes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return [(first, last, start, stop) for kind, first, last, start, stop in codes if kind != "equal"]
+    """What differs, as places in both; what is frequent in a long sequence is no anchor, or time would be quadratic."""
+    shorter = min(len(before), len(after))
+    same = next((place for place in range(shorter) if before[place] != after[place]), shorter)
+    left = shorter - same
+    tail = next((place for place in range(left) if before[-1 - place] != after[-1 - place]), left)
+    matcher = SequenceMatcher(None, before[same : len(before) - tail], after[same : len(after) - tail])
+    return [
+        (same + first, same + last, same + start, same + stop)
+        for kind, first, last, start, stop in matcher.get_opcodes()
+        if kind != "equal"
+    ]

@@ -32,6 +32,11 @@ def test_a_word_within_a_long_clause_without_any_end_is_found() -> None:
     assert changed(" ".join(words), " ".join([*words[:100], "other", *words[101:]])) == ["other"]
 
 
+def test_in_a_text_that_says_the_same_again_and_again_one_change_is_found() -> None:
+    lines = ["0, 0, 0;"] * 600
+    assert changed("\n".join(lines), "\n".join([*lines[:300], "0, 1, 0;", *lines[301:]])) == ["1"]
+
+
 def test_a_token_is_marked_where_any_of_its_characters_is() -> None:
     offsets = [(0, 3), (3, 7), (7, 8), (0, 0), (8, 10)]
     assert marked(offsets, [(4, 5), (9, 10)]).tolist() == [False, True, False, False, True]

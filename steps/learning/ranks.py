@@ -73,7 +73,7 @@ class Ranks:
             return whole
         from torch.distributed.tensor import DTensor, distribute_tensor
 
-        if not isinstance(like, DTensor):
+        if not isinstance(like, DTensor) or isinstance(whole, DTensor):
             return whole
         return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
@@ -159,6 +159,7 @@ def alone(params: Params, objectives: Sequence[Objective], optimizer: Optimizer)
     """The methods, as `slot: name`, that need the whole network in one process."""
     found = [] if params.sharded else [f"params: {params.method_name()}"]
     found += [f"objective: {one.method_name()}" for one in objectives if not one.sharded]
+    found += [f"objective: {one.method_name()} with teacher: slow" for one in objectives if "slow" in one.teachers]
     return found + ([] if optimizer.sharded else [f"optimizer: {optimizer.method_name()}"])
 
 

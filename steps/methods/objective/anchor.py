@@ -34,6 +34,7 @@ class Anchor(Objective):
         where="the penalty L2-SP",
         checked="recalled",
     )
+    sharded: ClassVar[bool] = True
     cost: ClassVar[str] = "a copy of the anchored parameters, in memory and in every checkpoint; no pass"
 
     weight: float = Field(1.0, ge=0, description="of the squared distance; no unit")

@@ -42,6 +42,7 @@ class Ewc(Objective):
         where="eq. 3",
         checked="recalled",
     )
+    sharded: ClassVar[bool] = True
     cost: ClassVar[str] = (
         "before training a forward and a backward pass of the parent per replayed block (`token`: a backward pass per "
         "token); two copies of what is trained, in memory and in every checkpoint; one in the training state"

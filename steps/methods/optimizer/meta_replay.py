@@ -39,6 +39,7 @@ class MetaReplay(TorchAdam):
         where="interpolation every k = 500 steps; values as summarised, not read in the paper",
         checked="secondary",
     )
+    sharded: ClassVar[bool] = True
 
     interpolation: float = Field(gt=0, le=1, description="share of an interval's way that is kept; no default is known")
     interval_steps: int = Field(500, gt=0, description="optimiser steps from one interpolation to the next")

@@ -48,6 +48,7 @@ class Layers(Params):
         where="abstract; the ratio of two windows is ours",
         checked="recalled",
     )
+    sharded: ClassVar[bool] = True
 
     train: tuple[str, ...] = Field(
         ("*",), min_length=1, description="patterns of names of modules or parameters; * stands for anything"

@@ -53,7 +53,7 @@ class AnchoredSft(Objective):
 
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean."""
-        from torch.nn.functional import kl_div, log_softmax
+        from steps.core.divergence import divergence
 
         sure_N = (-self.power * seen.nats_N.detach()).exp()
         fitted = (sure_N * seen.nats_N).sum() / seen.facts.num_losses
@@ -61,7 +61,5 @@ class AnchoredSft(Objective):
             return fitted
         old = seen.teacher("parent", "all")
         assert old is not None, "a micro-batch has tokens that carry loss"
-        new_NV, old_NV = log_softmax(seen.logits_NV, dim=-1), log_softmax(old.logits, dim=-1)
-        of_NV, to_NV = (new_NV, old_NV) if self.direction == "to-parent" else (old_NV, new_NV)
-        apart = kl_div(to_NV, of_NV, reduction="sum", log_target=True)
+        apart = divergence(seen.logits_NV, old.logits, of_new=self.direction == "to-parent")
         return fitted + self.weight * apart / seen.facts.num_losses

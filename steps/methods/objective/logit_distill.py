@@ -97,33 +97,28 @@ class LogitDistill(Objective):
 
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean divergence."""
+        from steps.core.divergence import divergence
+
         meant_N = seen.of(self.rows)
         if not self.weight or not bool(meant_N.any()):
             return None
         new_NV = seen.logits_NV if bool(meant_N.all()) else seen.logits_NV[meant_N]
-        scaled_NV = new_NV / self.temperature
         if self.top_k:
             at_N = places(memory, seen)
+            scaled_NV = new_NV / self.temperature
             kl = divergence_of_kept(scaled_NV, memory["ids"][at_N], memory["log_p"][at_N], memory["log_rest"][at_N])
         else:
             old = seen.teacher(self.teacher, self.rows)
             assert old is not None, "some tokens are meant"
-            kl = divergence(scaled_NV, old.logits / self.temperature)
+            kl = divergence(new_NV, old.logits, temperature=self.temperature)
         factor = self.temperature**2 if self.squared_temperature else 1.0
         return self.weight * factor * kl / seen.count(self.rows)
-
-
-def divergence(new_NV: "torch.Tensor", old_NV: "torch.Tensor") -> "torch.Tensor":
-    """The sum over tokens of KL(old || new), in nats, from logits."""
-    from torch.nn.functional import kl_div, log_softmax
-
-    return kl_div(log_softmax(new_NV, dim=-1), log_softmax(old_NV, dim=-1), reduction="sum", log_target=True)
 
 
 def divergence_of_kept(
     new_NV: "torch.Tensor", ids_NK: "torch.Tensor", log_p_NK: "torch.Tensor", log_rest_N: "torch.Tensor"
 ) -> "torch.Tensor":
-    """The same over the kept tokens and one event for all others, whose probability is exp(log_rest)."""
+    """The sum over tokens of KL(old || new) over what was kept and one event for all else, of probability exp(rest)."""
     log_q_NK, log_q_rest_N = kept_and_rest(new_NV, ids_NK.long())
     inside = (log_p_NK.exp() * (log_p_NK - log_q_NK)).sum()
     if ids_NK.shape[1] == new_NV.shape[1]:

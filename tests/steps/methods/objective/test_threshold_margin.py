@@ -77,6 +77,33 @@ def test_a_micro_batch_without_replay_has_no_margin() -> None:
     assert ThresholdMargin().loss(seen(["new/alpha"], [[1]], outputs([[0.0, 0.0]], [[0.2]])), MEMORY) is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_random_states_give_what_the_definition_gives(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    old_NM, new_NM = draw.normal(size=(2, 10, 5)).astype(np.float32)
+    mean_M, reach_M = old_NM.mean(0), old_NM.std(0)
+    low_M, high_M = mean_M - reach_M, mean_M + reach_M
+    total, elements = np.zeros(2), np.zeros(2)
+    for n, m in np.ndindex(10, 5):
+        h, p = old_NM[n, m], new_NM[n, m]
+        if h <= low_M[m]:
+            found = max(p - low_M[m], 0)
+        elif h >= high_M[m]:
+            found = max(high_M[m] - p, 0)
+        else:
+            found = max(p - high_M[m], 0) + max(low_M[m] - p, 0)
+        total[n // 5] += found
+        elements[n // 5] += found != 0
+    view = seen(
+        ["replay/a", "replay/b"],
+        [[1] * 5] * 2,
+        Outputs(torch.zeros(10, 2), torch.from_numpy(new_NM)),
+        old=Outputs(torch.zeros(10, 2), torch.from_numpy(old_NM)),
+    )
+    memory = {"low": torch.from_numpy(low_M), "high": torch.from_numpy(high_M)}
+    assert value(ThresholdMargin(weight=1.0), view, memory) == pytest.approx((total / elements).mean(), rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_thresholds_are_mean_and_deviation_of_the_parents_states_over_replayed_tokens(
     tmp_path: Path, size: int

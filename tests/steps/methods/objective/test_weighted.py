@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from steps.methods.objective.next_token import NextToken
 from steps.methods.objective.weighted import Weighted
+from steps.train import train
 from tests.steps.methods.objective.views import begun, outputs, seen, value
-from tests.tiny_models import tiny_workspace
+from tests.tiny_models import STATE, parent_model, tiny_workspace, training_set, validation_items
 from tests.training import ends_like_one_never_stopped, run, section, weights
 
 SOURCES, LABELS = ["new/alpha", "new/beta", "replay/general"], [[0, 0], [1, 0], [1, 1]]
@@ -53,6 +55,19 @@ def test_at_weights_of_1_it_is_next_token_exactly(tmp_path: Path) -> None:
     for name, objective in (("a", "next-token"), ("b", {"method": "weighted", "sources": {"new": 1.0}})):
         workspace = tiny_workspace(tmp_path / name)
         ends.append(weights(workspace, run(workspace, section(objective=objective))))
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_marks_in_the_streams_reach_the_loss(tmp_path: Path) -> None:
+    ends = []
+    for name, objective in (("marked", {"changed": 0.0}), ("by source", {"sources": {"new/alpha": 0.0}})):
+        workspace = tiny_workspace(tmp_path / name)
+        made, parent, items = training_set(workspace), parent_model(workspace), validation_items(workspace)
+        path = workspace.at(made.path) / "streams" / "0.safetensors"  # new/alpha, all of which is marked
+        tensors = load_file(path)
+        save_file(tensors | {"changed": torch.ones_like(tensors["input_ids"], dtype=torch.uint8)}, path)
+        settings = section(objective={"method": "weighted"} | objective)
+        ends.append(weights(workspace, train(workspace, settings, parent, STATE, made, items)))
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 

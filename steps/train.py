@@ -39,7 +39,10 @@ from steps.methods.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
-MEMORY_ADVICE = "lower train.micro_batch_blocks or mix.block_tokens, or train with {method: lora}"
+MEMORY_ADVICE = (
+    "lower train.micro_batch_blocks or mix.block_tokens, set train.gradient_checkpointing to true, "
+    "train params: {method: lora}, or take optimizer: {method: eight-bit}"
+)
 
 
 class TrainConfig(Arithmetic):

@@ -1,5 +1,6 @@
 import os
 import signal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,26 +136,77 @@ def test_a_run_killed_while_it_writes_its_model_ends_the_same(tmp_path: Path, mo
     assert rows_of(here.at(resumed.history)) == rows_of(straight.at(whole.history))
 
 
-def test_sigterm_finishes_the_step_and_keeps_it(tmp_path: Path) -> None:
-    told = Told()
+def signalled(root: Path, step: int, *numbers: signal.Signals) -> Workspace:
+    """A workspace in which signals come as a step is told."""
+    kept = tiny_workspace(root)
 
-    def terminate(done: int, total: int, what: str) -> None:
-        if done == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def listen(told: int, metrics: Any) -> None:
+        if told == step:
+            for number in numbers:
+                os.kill(os.getpid(), number)
 
-    def listen(step: int, metrics: Any) -> None:
-        told.rows.append((step, dict(metrics)))
-        terminate(step, 8, "steps")
+    return Workspace(root, kept.path, kept.seed, report=listen)
 
-    kept = tiny_workspace(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_and_keeps_it(tmp_path: Path, number: signal.Signals) -> None:
+    handler = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 8; run again"):
-        run(Workspace(tmp_path, kept.path, kept.seed, report=listen), config(checkpoint_steps=100))
-    assert signal.getsignal(signal.SIGTERM) is handler
+        run(signalled(tmp_path, 3, number), config(checkpoint_steps=100))
+    assert signal.getsignal(number) is handler
+    kept = tiny_workspace(tmp_path)
     assert (kept.path / "checkpoints/step-3").is_dir()
     resumed = run(kept, config(checkpoint_steps=100))
     straight = tiny_workspace(tmp_path / "straight")
     assert resumed.digest == run(straight, config(checkpoint_steps=100)).digest
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_next_run_ends_the_same(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="in the middle of a step"):
+        run(signalled(tmp_path, 5, signal.SIGINT, signal.SIGINT), config(checkpoint_steps=4))
+    kept, straight = tiny_workspace(tmp_path), tiny_workspace(tmp_path / "straight")
+    assert [path.name for path in kept.path.glob("checkpoints/step-*")] == ["step-4"]
+    assert run(kept, config(checkpoint_steps=4)).digest == run(straight, config(checkpoint_steps=4)).digest
+
+
+class Watched:
+    """A run that looks at every checkpoint as it lies on disk: the hash of its weights, and of all that it holds."""
+
+    def __init__(self, root: Path) -> None:
+        self.weights: dict[int, str] = {}
+        self.everything: dict[int, str] = {}
+        kept = tiny_workspace(root)
+        self.workspace = Workspace(root, kept.path, kept.seed, progress=self.look)
+
+    def look(self, done: int, total: int, what: str) -> None:
+        """A step is done: the checkpoint of the step before it is the last one on disk."""
+        path = self.workspace.path / f"checkpoints/step-{done - 1}/state.safetensors"
+        if path.exists():
+            tensors = load_file(path)
+            trained = [tensors[name].numpy().tobytes() for name in sorted(tensors) if name.startswith("parameter/")]
+            self.weights[done - 1] = sha256(b"".join(trained)).hexdigest()
+            self.everything[done - 1] = sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("params", METHODS)
+def test_after_a_stop_at_10_steps_11_to_20_are_the_same_to_the_bit(tmp_path: Path, params: dict[str, Any]) -> None:
+    """Losses and gradient norms of each step, hashes of the weights and of all other state after each step."""
+    settings = config(params=params, checkpoint_steps=1)
+    straight, resumed = Watched(tmp_path / "straight"), Watched(tmp_path / "stopped")
+    whole = run(straight.workspace, settings, 20)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 10 of 20"):
+        run(signalled(tmp_path / "stopped", 10, signal.SIGTERM), settings, 20)
+    again = run(resumed.workspace, settings, 20)
+    steps = range(11, 20)
+    assert len({straight.weights[step] for step in steps}) == 9, "the weights move at every step"
+    assert [resumed.weights[step] for step in steps] == [straight.weights[step] for step in steps]
+    assert [resumed.everything[step] for step in steps] == [straight.everything[step] for step in steps]
+    assert min(resumed.weights) == 10, "no step before the stop is computed again"
+    rows = [rows_of(each.workspace.at(made.history)) for each, made in ((straight, whole), (resumed, again))]
+    for name in ("train/loss_nats_per_token", "train/gradient_norm"):
+        assert [row[name] for row in rows[1][11:]] == [row[name] for row in rows[0][11:]]
+    assert rows[0] == rows[1]
+    assert again.model.digest == whole.model.digest, "the weights after step 20"
 
 
 def test_a_checkpoint_of_other_work_is_not_used(tmp_path: Path) -> None:
@@ -222,6 +274,12 @@ def test_out_of_memory_comes_with_advice(tmp_path: Path) -> None:
     kept = tiny_workspace(tmp_path)
     with pytest.raises(MemoryError, match=r"lower train\.micro_batch_blocks"):
         run(Workspace(tmp_path, kept.path, kept.seed, progress=full), config())
+
+
+def test_memory_that_is_too_small_for_what_is_trained_comes_with_advice(tmp_path: Path) -> None:
+    params = {"method": "lora", "rank": 2**40, "alpha": 1}
+    with pytest.raises(MemoryError, match=r"out of memory: .* set train\.gradient_checkpointing to true"):
+        run(tiny_workspace(tmp_path), config(params=params))
 
 
 def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:

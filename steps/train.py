@@ -26,7 +26,9 @@ from steps.core.training import (
 from steps.core.workspace import Workspace
 from steps.learning.arithmetic import Arithmetic
 from steps.learning.divergence import Divergence, Guard
+from steps.learning.gap import gaps
 from steps.learning.learner import Learner
+from steps.learning.looking import Looking
 from steps.learning.plateau import Plateau
 from steps.learning.ranks import together
 from steps.learning.released import finish, release
@@ -45,7 +47,7 @@ MEMORY_ADVICE = (
 )
 
 
-class TrainConfig(Arithmetic):
+class TrainConfig(Arithmetic, Looking):
     """The recipe's section `train`."""
 
     params: Annotated[SerializeAsAny[Params], BeforeValidator(from_recipe("params"))] = Field(
@@ -72,12 +74,9 @@ class TrainConfig(Arithmetic):
     divergence: Divergence = Field(Divergence(), description="what becomes of a step that goes wrong")
     precision: Precision = Field("auto", description="of the arithmetic; auto: bfloat16 where the device is good at it")
     checkpoint_steps: int = Field(10, gt=0, description="steps from one checkpoint to the next")
-    validate_steps: int = Field(0, ge=0, description="steps from one validation to the next; 0: at both ends only")
     update_norm_steps: int = Field(
         10, ge=0, description="steps from one telling of the update norm to the next; 0: none"
     )
-    validation_items: int = Field(16, ge=0, description="items per task at each validation, the first of them")
-    validation_tokens: int = Field(64, gt=1, description="tokens read of each item")
 
     def of_a_step(self, step: int) -> dict[str, Any]:
         """What `update` wants to know."""
@@ -153,7 +152,7 @@ def train(
             last = step == training_set.num_steps
             if last:
                 release(learner)
-            if last or blocks.decides(step) or (config.validate_steps and step % config.validate_steps == 0):
+            if last or blocks.decides(step) or config.looks(step):
                 losses = held_out.losses(learner.network)
                 metrics |= losses | blocks.look(step, losses)
             _tell(workspace, history, step, metrics, blocks.num_losses(step) / seconds)
@@ -173,6 +172,7 @@ def train(
         num_steps=training_set.num_steps,
         achieved=blocks.achieved(),
         history=workspace.relative(workspace.path / "history.jsonl"),
+        gap=gaps(history.rows.values()),
     )
 
 

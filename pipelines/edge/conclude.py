@@ -291,6 +291,7 @@ def _outcome(
         tokens=sum(do.made["train"].achieved.values()),
         trained=verdict.row.trained,
         told=do.made["plan"].told,
+        gap=do.made["train"].gap,
         transfer=verdict.transfer,
     )
 

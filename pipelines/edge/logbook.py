@@ -49,6 +49,8 @@ def log_refresh(
             "mixture": plots.mixture(made["mix"].planned, trained.achieved),
         }
     )
+    if trained.gap:
+        tracker.figures({"stability_gap": plots.stability_gap(history, trained.gap)})
     if found := pilot_plots.predictions(made["plan"].predicted, history):
         for name in ("predicted", "actual"):
             tracker.metrics({f"plan/{name}_{task}": losses[name] for task, losses in found.items()})

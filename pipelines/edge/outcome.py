@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from steps.core.artifacts import Comparison, Frozen, Role
+from steps.core.artifacts import Comparison, Frozen, Gap, Role
 
 Kind = Literal["accepted", "rejected", "undecided", "unchanged"]
 EXIT_CODES: dict[str, int] = {"accepted": 0, "unchanged": 0, "rejected": 10, "undecided": 11}
@@ -51,6 +51,7 @@ class Outcome(Frozen):
     tokens: int = Field(0, description="loss tokens trained on")
     trained: tuple[str, ...] = Field((), description="the tasks that the version was trained on")
     told: tuple[str, ...] = Field((), description="why it was mixed as it was, in sentences")
+    gap: dict[str, Gap] = Field(default_factory=dict, description="by task: how much worse it was on the way")
     transfer: dict[str, float] = Field(default_factory=dict, description="what the matrix says of it")
     repeated: bool = Field(False, description="this attempt was judged before; this is its verdict again")
 

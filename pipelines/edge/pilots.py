@@ -225,6 +225,7 @@ class Run(Session):
         """The recipe's training, validated as often as pilots want it."""
         wanted = self.recipe.pilot
         knobs: dict[str, Any] = {"validate_steps": max(1, training_set.num_steps // wanted.validations)}
+        knobs["validate_early"] = False  # a law is fitted to looks at equal distances
         for knob in ("validation_items", "validation_tokens", "schedule"):
             if (value := getattr(wanted, knob)) is not None:
                 knobs[knob] = value

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.edge.line import BASE, Line, Point
-from steps.core.artifacts import Comparison, MatrixRow, Verdict
+from steps.core.artifacts import Comparison, Gap, MatrixRow, Verdict
 
 if TYPE_CHECKING:  # matplotlib is imported when a picture is drawn
     from matplotlib.axes import Axes
@@ -79,6 +79,29 @@ def losses(history: Iterable[Mapping[str, float]]) -> "Figure":
         )
     axes.set_xlabel("optimiser step", color=INK)
     axes.set_ylabel("nats/token", color=INK)
+    axes.grid(axis="y", color=GRID)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def stability_gap(history: Iterable[Mapping[str, float]], gaps: Mapping[str, Gap]) -> "Figure":
+    """Each task's validation loss on the way, against its loss before training; shaded where it was worse."""
+    figure, axes = _figure(8.0, 4.4, "Stability gap: change of validation loss while training")
+    rows = list(history)
+    axes.axhline(0.0, color=INK, lw=1.0)
+    for (task, gap), colour in zip(gaps.items(), itertools.cycle(COLOURS), strict=False):
+        line = [(row["step"], row[f"{VALIDATION}{task}"]) for row in rows if f"{VALIDATION}{task}" in row]
+        steps, rises = [step for step, _ in line], [loss - line[0][1] for _, loss in line]
+        back = "never back" if gap.recovery_steps is None else f"back after {gap.recovery_steps:,} steps"
+        words = f"{task}: {_signed(gap.depth_nats)}, {back}" if gap.depth_nats > 0 else f"{task}: never worse"
+        axes.plot(steps, rises, color=colour, lw=1.8, marker="o", ms=4, label=words)
+        worse = [rise > 0 for rise in rises]
+        axes.fill_between(steps, rises, 0.0, where=worse, interpolate=True, color=colour, alpha=0.2, lw=0)
+    axes.set_xscale("symlog", base=2, linthresh=1.0)  # the gap lies in the first steps
+    axes.xaxis.set_major_formatter(_thousands)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("optimiser step", color=INK)
+    axes.set_ylabel("nats/token over step 0", color=INK)
     axes.grid(axis="y", color=GRID)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure

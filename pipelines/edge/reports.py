@@ -1,10 +1,11 @@
 """What a refresh says to a person, as Markdown: the same text in MLflow, in Prefect and in the registry."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.edge.line import Line
 from pipelines.edge.outcome import Outcome, TaskRow
+from steps.core.artifacts import Gap
 
 SHOWN_VERSIONS = 15
 
@@ -26,6 +27,7 @@ def refresh_report(
         f"{head}{outcome.tokens:,} tokens trained on; {cost}.",
         *(["See " + " · ".join(found)] if found else []),
         "### Gained and lost\nHold-out loss in nats per token; lower is better.\n\n" + _losses(outcome.rows),
+        *(["\n".join(f"- {sentence}" for sentence in _gaps(outcome.gap))] if outcome.gap else []),
         "### Why\n" + "\n".join(f"- {reason}" for reason in outcome.reasons),
         "### Trained on\nLoss tokens, achieved of planned.\n\n" + _mixture(outcome.rows),
         *(["\n".join(f"- {sentence}" for sentence in outcome.told)] if outcome.told else []),
@@ -93,6 +95,17 @@ def _losses(rows: Sequence[TaskRow]) -> str:
             for row in rows
         ),
     )
+
+
+def _gaps(found: Mapping[str, Gap]) -> Iterator[str]:
+    """What happened to each task on the way, on its validation items."""
+    for task, gap in found.items():
+        if gap.depth_nats <= 0:
+            yield f"{task}: never worse while training than before it."
+            continue
+        back = "was never back" if gap.recovery_steps is None else f"was back {gap.recovery_steps:,} steps later"
+        worst = f"worse by {gap.depth_nats:.3f} nats per token at step {gap.worst_step:,} of training"
+        yield f"{task}: {worst}, {back} (stability gap; area {gap.area_nats:.3g} nats per token × steps)."
 
 
 def _word(row: TaskRow) -> str:

@@ -16,6 +16,7 @@ from steps.core.artifacts import (
     Chosen,
     Corpus,
     Frozen,
+    Gap,
     Holdout,
     Kept,
     MixturePlan,
@@ -271,6 +272,7 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
         case Trained():
             found = {"steps": artifact.num_steps}
             found |= {f"achieved_{_source(source)}": n for source, n in artifact.achieved.items()}
+            found |= _gaps(artifact.gap)
         case Buffer():
             found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
         case Report():
@@ -279,6 +281,17 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found = dict(artifact.transfer)
             found |= {f"change_nats_{c.task}": c.change_nats for c in artifact.comparisons if c.against == "champion"}
     return {f"{stage}/{key}": float(value) for key, value in found.items()}
+
+
+def _gaps(found: Mapping[str, Gap]) -> dict[str, Any]:
+    """The stability gap of every task; no recovery where the task never came back."""
+    measures: dict[str, dict[str, float]] = {
+        "depth": {task: gap.depth_nats for task, gap in found.items()},
+        "worst_step": {task: gap.worst_step for task, gap in found.items()},
+        "recovery": {task: gap.recovery_steps for task, gap in found.items() if gap.recovery_steps is not None},
+        "area": {task: gap.area_nats for task, gap in found.items()},
+    }
+    return {f"gap_{name}_{task}": value for name, values in measures.items() for task, value in values.items()}
 
 
 def scores(artifact: Any) -> dict[str, float]:

@@ -196,6 +196,15 @@ class TrainingState(Artifact):
     path: str | None = None
 
 
+class Gap(Frozen):
+    """How much worse a task became while training: its validation loss over that before the first step."""
+
+    depth_nats: float = Field(description="largest rise, nats/token; 0: it never rose")
+    worst_step: int = Field(description="the step after which the loss was largest; 0: it never rose")
+    recovery_steps: int | None = Field(description="steps from there until the loss is back; none: it never was")
+    area_nats: float = Field(description="sum of the rises, each times the steps since the look before")
+
+
 class Trained(Artifact):
     """What training made."""
 
@@ -204,6 +213,7 @@ class Trained(Artifact):
     num_steps: int
     achieved: dict[str, int] = Field(default_factory=dict, description="loss tokens trained on, by source")
     history: str = Field(description="file with one JSON object per step: losses, learning rate, norms")
+    gap: dict[str, Gap] = Field(default_factory=dict, description="by task, where validation looked often enough")
 
 
 class Score(Frozen):

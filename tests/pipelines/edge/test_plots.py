@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pipelines.edge import plots
 from pipelines.edge.line import Line, read_line
 from steps.core.artifacts import Comparison, MatrixRow, Verdict
+from steps.learning.gap import gaps
 from tests.pipelines.edge.test_line import LEDGER, judged
 
 HISTORY = [
@@ -133,3 +134,16 @@ def test_a_long_line_shows_its_base_and_its_newest_versions() -> None:
     assert "base" in shown
     assert "59 accepted" in shown
     assert "19 accepted" not in shown
+
+
+def test_a_stability_gap_says_how_deep_it_was_and_whether_the_task_came_back() -> None:
+    losses = {0: (3.0, 2.0, 1.0), 1: (3.5, 2.5, 0.9), 2: (3.2, 2.4, 0.8), 8: (2.9, 2.1, 0.7)}
+    rows = [
+        {"step": step, "train/validation_a": a, "train/validation_b": b, "train/validation_c": c}
+        for step, (a, b, c) in losses.items()
+    ]
+    figure = plots.stability_gap(rows, gaps(rows))
+    assert words(figure)[-3:] == ["a: +0.500, back after 7 steps", "b: +0.500, never back", "c: never worse"]
+    shaded: Any = [patch.get_paths()[0].vertices for patch in figure.axes[0].collections if len(patch.get_paths())]
+    assert max(xy[1] for xy in shaded[0]) == pytest.approx(0.5)
+    assert max(xy[0] for xy in shaded[0]) == pytest.approx(2 + 6 * 0.2 / 0.3)  # where the line meets zero

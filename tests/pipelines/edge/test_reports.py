@@ -3,6 +3,7 @@
 from pipelines.edge.line import read_line
 from pipelines.edge.outcome import Outcome, TaskRow
 from pipelines.edge.reports import line_report, refresh_report, refresh_rows, result, table
+from steps.core.artifacts import Gap
 from tests.pipelines.edge.test_line import LEDGER
 
 ROWS = (
@@ -61,6 +62,20 @@ def test_a_report_tells_of_data_mixture_gain_loss_reason_and_cost() -> None:
 def test_a_report_says_why_it_was_mixed_so() -> None:
     told = OUTCOME.model_copy(update={"told": ("staged: the first 70.0% of the budget replays 0.0%",)})
     assert "\n- staged: the first 70.0% of" in refresh_report(told, cause="landing", batches=BATCHES, links={})
+
+
+def test_a_report_says_what_became_worse_on_the_way() -> None:
+    never = Gap(depth_nats=0.25, worst_step=1024, recovery_steps=None, area_nats=1234.0)
+    back = never.model_copy(update={"worst_step": 8, "recovery_steps": 24, "area_nats": 1.5})
+    none = Gap(depth_nats=0, worst_step=0, recovery_steps=0, area_nats=0)
+    found = OUTCOME.model_copy(update={"gap": {"wiki": never, "law": back, "new": none}})
+    text = refresh_report(found, cause="landing", batches=BATCHES, links={})
+    for words in (
+        "- wiki: worse by 0.250 nats per token at step 1,024 of training, was never back (stability gap; area 1.23e+03",
+        "- law: worse by 0.250 nats per token at step 8 of training, was back 24 steps later (stability gap; area 1.5 ",
+        "- new: never worse while training than before it.",
+    ):
+        assert words in text, text
 
 
 def test_the_table_has_a_row_for_each_task() -> None:

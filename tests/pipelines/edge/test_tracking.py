@@ -16,7 +16,7 @@ from pipelines.edge.tracking import (
     page,
     shortened,
 )
-from steps.core.artifacts import Chosen, Corpus, MixturePlan, TaskFacts
+from steps.core.artifacts import Chosen, Corpus, Gap, MixturePlan, Model, TaskFacts, Trained, TrainingState
 
 CORPUS = Corpus(
     digest="d",
@@ -90,6 +90,25 @@ def child(tracker: Tracker, stage: str) -> Any:
     ours = f"tags.`mlflow.parentRunId` = '{tracker.run_id}' and tags.`perennial.stage` = '{stage}'"
     (found,) = tracker.client.search_runs([tracker.experiment], filter_string=ours)
     return found.data
+
+
+def test_the_stability_gap_is_counted_and_a_recovery_only_where_there_was_one() -> None:
+    gap = {
+        "wiki": Gap(depth_nats=0.5, worst_step=4, recovery_steps=12, area_nats=3.0),
+        "law": Gap(depth_nats=0.1, worst_step=2, recovery_steps=None, area_nats=1.0),
+    }
+    model, state = Model(digest="m", path="m", num_parameters=1), TrainingState(digest="s")
+    trained = Trained(digest="d", model=model, state=state, num_steps=16, history="h", gap=gap)
+    assert counts("train", trained) == {
+        "train/steps": 16.0,
+        "train/gap_depth_wiki": 0.5,
+        "train/gap_depth_law": 0.1,
+        "train/gap_worst_step_wiki": 4.0,
+        "train/gap_worst_step_law": 2.0,
+        "train/gap_recovery_wiki": 12.0,
+        "train/gap_area_wiki": 3.0,
+        "train/gap_area_law": 1.0,
+    }
 
 
 def test_a_stage_is_a_child_with_its_section_its_counts_and_its_seconds(home: Home) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 Work = Callable[..., Any]
+PRELOADED = ["tests.training", "accelerate", "peft", "torch.distributed.fsdp", "transformers.models.llama"]
 SECONDS = 120.0  # then what has not ended is ended
 
 
 def on_ranks(number: int, folder: Path, work: Work, *given: Any) -> list[Any]:
     """What `work(rank, number, *given)` returns in each of so many processes; an error of one is told, none is left."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports once what each of them needs
+    context.set_forkserver_preload(PRELOADED)
     answers: Any = context.SimpleQueue()
     store = folder / f"store-{time.monotonic_ns()}"
     processes = [

@@ -79,7 +79,7 @@ def _layers(network: Any, knob: str) -> list[Any]:
     """The layers of a network as transformers sees them.
 
     Raises:
-        ValueError: there are none, or something watches what is inside.
+        ValueError: there are none.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -88,12 +88,6 @@ def _layers(network: Any, knob: str) -> list[Any]:
         raise ValueError(
             f"train.{knob}: {type(network).__name__} has no layers that transformers can compute again, wanted some; "
             "set it to false"
-        )
-    inside = [module for layer in layers for module in layer.modules()]
-    if any(module._forward_hooks or module._forward_pre_hooks for module in inside):
-        raise ValueError(
-            f"train.{knob}: the params method watches the layers as they compute, and would see other passes than "
-            "training's; set it to false, or choose another method"
         )
     return layers
 
@@ -126,10 +120,21 @@ def _checkpoint(network: Any) -> None:
 
 
 def _compile(network: Any) -> None:
-    """Compile each layer for the shapes that come; layers alike share one result. Only passes of training use it."""
+    """Compile each layer for the shapes that come; layers alike share one result. Only passes of training use it.
+
+    Raises:
+        ValueError: something watches what is inside.
+    """
     import torch
 
-    for layer in _layers(network, "compile"):
+    layers = _layers(network, "compile")
+    inside = [module for layer in layers for module in layer.modules()]
+    if any(module._forward_hooks or module._forward_pre_hooks for module in inside):
+        raise ValueError(
+            "train.compile: the params method watches the layers as they compute, which compiled ones do not show; "
+            "set it to false, or choose another method"
+        )
+    for layer in layers:
         layer.forward = _when_learning(torch.compile(layer.forward, dynamic=False), layer.forward)
 
 

@@ -42,6 +42,7 @@ class Params(Method, ABC):
     """The slot: `attach` before training, `finish` after it; in between, at every step, `gradients` and `moved`."""
 
     sharded: ClassVar[bool] = False  # whether it works on a network that is cut over several processes
+    cost: ClassVar[str] = ""  # what it needs beside full training, as its arithmetic has it
 
     @abstractmethod
     def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:
@@ -55,7 +56,7 @@ class Params(Method, ABC):
         """Refuse what the optimiser or another method remembers before the first step, by owner, if it cannot hold."""
 
     def look(self, attached: Attached, batch: MicroBatch) -> None:
-        """A micro-batch is about to pass through the network."""
+        """A micro-batch is about to pass through the network; parts of it may pass again in the backward pass."""
 
     def penalty(self, attached: Attached) -> "torch.Tensor | None":
         """A term of the step's loss that hangs on the parameters alone."""

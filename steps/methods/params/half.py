@@ -39,6 +39,7 @@ class Half(Params):
         where="gucci-j/ssu model_utils.py, _freeze_hft_parameters, freeze_ratio 0.5; no code of the authors",
         checked="secondary",
     )
+    cost: ClassVar[str] = "less: frozen parameters have no gradient and no moments"
     sharded: ClassVar[bool] = True
 
     def attach(self, network: "PreTrainedModel", seed: int, past: "Mapping[str, torch.Tensor]") -> Attached:

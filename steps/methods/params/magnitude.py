@@ -35,7 +35,6 @@ class Magnitude(Params):
                 resets after each step at 6c05b06, and never in other versions (`reset: never`)
 
     A pass counts once: what is computed again for a gradient, validation and teachers do not count.
-    Cost: one product [N]·[N, out] per layer and pass; before a step a copy of the rows that are kept.
     """
 
     cite: ClassVar[Cite] = Cite(
@@ -44,6 +43,7 @@ class Magnitude(Params):
         where="wenyudu/MIGU uie_trainer_ft.py, accelerate_local.py",
         checked="code",
     )
+    cost: ClassVar[str] = "one product [N]·[N, out] per layer and pass; a copy of the kept rows at each step"
 
     quantile: float = Field(0.7, ge=0, lt=1, description="share of the rows that is kept as it is; 0.5 in the code")
     mask: Literal["update", "gradient"] = Field("update", description="what of the other rows is taken away")

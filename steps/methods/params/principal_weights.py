@@ -44,6 +44,7 @@ class PrincipalWeights(Params):
         where="zihanghliu/LIFT sparseAdam.py, update_masks; share: abstract",
         checked="code",
     )
+    cost: ClassVar[str] = "a singular value decomposition of each matrix at each choice; moments of share·m·n entries"
 
     rank: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         128, description="singular parts of the approximation; below 1: that share of min(m, n)"

@@ -42,6 +42,9 @@ class Subspace(Params):
         where="mini_trainer osft_utils.py, project_gradient_to_ and project_parameter_to_orthogonal_space",
         checked="code",
     )
+    cost: ClassVar[str] = (
+        "a singular value decomposition of each matrix at the start; (m + n)·r floats of kept directions"
+    )
 
     preserved_share: float = Field(
         0.75, ge=0, le=1, description="share of the singular directions that is kept, the largest; no unit"

@@ -138,6 +138,15 @@ def test_what_is_computed_again_for_the_gradient_counts_once(tmp_path: Path, ree
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def test_layers_that_are_computed_again_train_the_same(tmp_path: Path) -> None:
+    params = {"method": "magnitude", "reset": "never"}
+    made = []
+    for again in (False, True):
+        workspace = tiny_workspace(tmp_path / str(again))
+        made.append(weights(workspace, run(workspace, section(params=params, gradient_checkpointing=again), 4)))
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
 def test_biases_go_with_their_rows() -> None:
     network = network_of_one(WEIGHT)
     network.layer.bias = torch.nn.Parameter(torch.zeros(4))

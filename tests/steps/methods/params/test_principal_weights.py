@@ -184,6 +184,20 @@ def test_a_delta_is_refused_by_another_models_weights(tmp_path: Path) -> None:
         apply_delta(tmp_path, {"layer.weight": torch.zeros(3, 4)})
 
 
+def test_what_is_trained_and_remembered_is_all_that_makes_the_model(tmp_path: Path) -> None:
+    """A plateau is kept as these two, and made a model again from the weights that training began with."""
+    method, parent = PrincipalWeights(rank=8, refresh_steps=2), tiny_model(tmp_path / "a")
+    attached = learn(method, method.attach(load_model(parent), 0, {}), num_steps=7)
+    again = method.attach(load_model(parent), 0, {})
+    with torch.no_grad():
+        for name, tensor in attached.trained.items():
+            again.trained[name].copy_(tensor)
+        for name, tensor in attached.memory.items():
+            again.memory[name].copy_(tensor)
+    made, expected = (method.finish(one, tmp_path / "x").state_dict() for one in (again, attached))
+    assert all(torch.equal(made[name], value) for name, value in expected.items())
+
+
 @pytest.mark.parametrize("refresh_steps", [3, 5])
 def test_it_trains_and_resumes_exactly_across_several_choices(tmp_path: Path, refresh_steps: int) -> None:
     """Stopped after step 13, it goes on from the checkpoint of step 10, after which one choice of the two is due."""

@@ -53,7 +53,7 @@ class AnchoredSft(Objective):
 
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean."""
-        from steps.core.divergence import divergence
+        from steps.core.relative_entropy import relative_entropy
 
         sure_N = (-self.power * seen.nats_N.detach()).exp()
         fitted = (sure_N * seen.nats_N).sum() / seen.facts.num_losses
@@ -61,5 +61,5 @@ class AnchoredSft(Objective):
             return fitted
         old = seen.teacher("parent", "all")
         assert old is not None, "a micro-batch has tokens that carry loss"
-        apart = divergence(seen.logits_NV, old.logits, of_new=self.direction == "to-parent")
+        apart = relative_entropy(seen.logits_NV, old.logits, of_new=self.direction == "to-parent")
         return fitted + self.weight * apart / seen.facts.num_losses

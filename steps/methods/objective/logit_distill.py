@@ -97,7 +97,7 @@ class LogitDistill(Objective):
 
     def loss(self, seen: Seen, memory: "dict[str, torch.Tensor]") -> "torch.Tensor | None":
         """The micro-batch's part of the mean divergence."""
-        from steps.core.divergence import divergence
+        from steps.core.relative_entropy import relative_entropy
 
         meant_N = seen.of(self.rows)
         if not self.weight or not bool(meant_N.any()):
@@ -110,7 +110,7 @@ class LogitDistill(Objective):
         else:
             old = seen.teacher(self.teacher, self.rows)
             assert old is not None, "some tokens are meant"
-            kl = divergence(new_NV, old.logits, temperature=self.temperature)
+            kl = relative_entropy(new_NV, old.logits, temperature=self.temperature)
         factor = self.temperature**2 if self.squared_temperature else 1.0
         return self.weight * factor * kl / seen.count(self.rows)
 

@@ -7,7 +7,7 @@ import torch
 CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 28}  # of logits at a time: a processor's cache, or few starts of kernels
 
 
-def divergence(
+def relative_entropy(
     new_NV: torch.Tensor,
     old_NV: torch.Tensor,
     *,
@@ -23,11 +23,11 @@ def divergence(
     limit = CHUNK_BYTES.get(new_NV.device.type, CHUNK_BYTES["cuda"])
     rows = chunk_rows or max(1, limit // (4 * new_NV.shape[1]))
     learns = torch.is_grad_enabled() and new_NV.requires_grad
-    found: torch.Tensor = _Divergence.apply(new_NV, old_NV, 1.0 / temperature, of_new, rows, learns)
+    found: torch.Tensor = _RelativeEntropy.apply(new_NV, old_NV, 1.0 / temperature, of_new, rows, learns)
     return found
 
 
-class _Divergence(torch.autograd.Function):  # type: ignore[misc]
+class _RelativeEntropy(torch.autograd.Function):  # type: ignore[misc]
     """Its gradient is softmax - softmax, or of the other direction q (log q - log p - KL)."""
 
     @staticmethod

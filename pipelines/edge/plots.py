@@ -86,7 +86,7 @@ def losses(history: Iterable[Mapping[str, float]]) -> "Figure":
 
 def stability_gap(history: Iterable[Mapping[str, float]], gaps: Mapping[str, Gap]) -> "Figure":
     """Each task's validation loss on the way, against its loss before training; shaded where it was worse."""
-    figure, axes = _figure(8.0, 4.4, "Stability gap: change of validation loss while training")
+    figure, axes = _figure(8.0, 4.8, "Stability gap: validation loss over its value before training")
     rows = list(history)
     axes.axhline(0.0, color=INK, lw=1.0)
     for (task, gap), colour in zip(gaps.items(), itertools.cycle(COLOURS), strict=False):
@@ -101,9 +101,9 @@ def stability_gap(history: Iterable[Mapping[str, float]], gaps: Mapping[str, Gap
     axes.xaxis.set_major_formatter(_thousands)
     axes.set_xlim(left=0)
     axes.set_xlabel("optimiser step", color=INK)
-    axes.set_ylabel("nats/token over step 0", color=INK)
+    axes.set_ylabel("change in nats/token", color=INK)
     axes.grid(axis="y", color=GRID)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

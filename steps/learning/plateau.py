@@ -5,6 +5,7 @@ It lies with the checkpoints, whole or not there, survives a stop as they do, an
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,16 +65,19 @@ class Plateau:
         """
         if step != self.step:
             return
-        from safetensors.torch import save_file
-
         tensors = {f"{TRAINED}{name}": tensor for name, tensor in learner.trained.items()}
         tensors |= {f"{MEMORY}{name}": tensor for name, tensor in learner.attached.memory.items()}
         whole = learner.ranks.whole(tensors)
-        if not self._writes:
-            return
+        if self._writes:
+            self._write(whole, step)
+        learner.ranks.wait()  # the others read it
+
+    def _write(self, tensors: "Mapping[str, torch.Tensor]", step: int) -> None:
+        from safetensors.torch import save_file
+
         partial = self._tensors.with_name(f".{self._tensors.name}")
         with writing(self._tensors):
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}, partial)
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             digest = digest_of_file(partial)

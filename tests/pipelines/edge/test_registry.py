@@ -1,13 +1,17 @@
 """The registry: where a version lies, and what is said of one that does not exist."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from pipelines.edge.conclude import SERVED
 from pipelines.edge.home import Home
 from pipelines.edge.registry import STATE, Registry, base_version, link, on_this_machine, stage_folder, use_tracking
 from steps.core.artifacts import History, MatrixRow, Model, TrainingState, Version
+from steps.core.models import digest_of_model
 from steps.core.training_state import EMPTY, check_state, digest_of_state
 from tests.tiny_models import tiny_model, tiny_workspace
 
@@ -88,3 +92,50 @@ def test_a_version_without_a_training_state_has_no_folder_for_it(tmp_path: Path)
     stage_folder(tmp_path / "w/s", tmp_path / "w/data/model", None, None, version, SERVED)
     assert not (tmp_path / "w/s" / STATE).exists()
     assert Registry(Home(tmp_path / "w")).in_place(version, "1", tmp_path / "w/s").training_state == EMPTY
+
+
+class Elsewhere(LocalArtifactRepository):
+    """A store that is reached by MLflow's calls only, as one on another machine."""
+
+    def __init__(self, artifact_uri: str, *others: Any, **more: Any) -> None:
+        super().__init__(artifact_uri.replace("elsewhere:", "file:"), *others, **more)
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Registry, str, Path]:
+    """A registry whose store is elsewhere, a run in it, and the folder behind the store."""
+    import mlflow
+    from mlflow.store.artifact import artifact_repository_registry as stores
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    known = stores._artifact_repository_registry._registry
+    monkeypatch.setitem(known, "elsewhere", Elsewhere)
+    registry = Registry(Home(tmp_path / "w"))
+    experiment = mlflow.create_experiment(registry.name, artifact_location=f"elsewhere://{tmp_path}/store")
+    return registry, registry.client.create_run(experiment).info.run_id, tmp_path / "store"
+
+
+def test_a_training_state_comes_back_from_a_store_elsewhere_and_is_checked(far: tuple[Registry, str, Path]) -> None:
+    registry, run, store = far
+    made = registry.home.root / "data"
+    tiny_model(made / "model")
+    tiny_model(made / "state/plateau", seed=1)
+    state = TrainingState(digest=digest_of_state(made / "state"), path="data/state")
+    version = base_version(Model(digest=digest_of_model(made / "model"), path="data/model", num_parameters=1))
+    version = version.model_copy(update={"training_state": state, "history": ONE_ROW})
+    stage_folder(registry.home.hidden / "staging", made / "model", None, made / "state", version, SERVED)
+    number = registry.register("attempt", run, registry.home.hidden / "staging", {})
+    found = registry.version(number).training_state
+    assert found.path == f"{registry.folder(number).relative_to(registry.home.root)}/training_state"
+    check_state(tiny_workspace(registry.home.root), found)
+
+    shutil.rmtree(registry.folder(number))
+    (file,) = store.rglob("plateau/model.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RuntimeError, match="its training state should have the digest"):
+        registry.version(number)
+
+    assert registry.retire(number) > len(content)
+    assert list(store.rglob("*.safetensors")) == []

@@ -38,8 +38,7 @@ class Layers(Params):
     Reduces to: full when every module is trained (exact)
     Differs:    k-FPF trains the forgetting-prone modules in short phases on a buffer, again and again; this is a mask
                 over whole refreshes, whose mixture replays anyway. Adam's steps are of one size for all parameters, so
-                that it sees smaller contrasts than the source's SGD. Measuring holds one more copy of what is trained,
-                for 2k steps
+                that contrasts are smaller than under the source's SGD. What is trained is held twice for 2k steps
     """
 
     cite: ClassVar[Cite] = Cite(
@@ -86,7 +85,7 @@ class Layers(Params):
 
     def moved(self, attached: Attached, step: int) -> None:
         """At the end of each window, how far every module went in it."""
-        if self.forgetting_prone is None or step not in (self.window_steps, 2 * self.window_steps):
+        if not self.forgetting_prone or step not in (self.window_steps, 2 * self.window_steps):
             return
         window = "switch" if step == self.window_steps else "within"
         summed: dict[str, torch.Tensor] = {}
@@ -104,12 +103,10 @@ class Layers(Params):
 
     def keep(self, attached: Attached) -> "dict[str, torch.Tensor]":
         """The sensitivity of every module: this refresh's, or the last one that was measured."""
-        if self.forgetting_prone is None:
-            return {}
-        kept = dict(attached.fixed)
+        kept = dict(attached.fixed) if self.forgetting_prone else {}
         within = {name.partition("/")[2]: it for name, it in attached.memory.items() if name.startswith("within/")}
         kept |= {SENSITIVITY + name: attached.memory[f"switch/{name}"] / it for name, it in within.items() if it > 0}
-        if not within:
+        if self.forgetting_prone and not within:
             logger.warning("layers: too few steps to measure which modules forget: wanted %d", 2 * self.window_steps)
         return kept
 

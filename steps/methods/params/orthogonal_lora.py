@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
-from steps.methods.params._adapters import adapter_tensors, attach_adapter, keep_adapter, merged
+from steps.methods.params._adapters import adapter_off, adapter_tensors, attach_adapter, keep_adapter, merged
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,8 @@ class OrthogonalLora(Params):
         checked="code",
     )
 
+    sharded: ClassVar[bool] = True
+
     rank: int = Field(8, gt=0, description="dimensions of the change of each layer in this refresh")
     alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank; no unit")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
@@ -65,9 +68,10 @@ class OrthogonalLora(Params):
         if self.orthogonal_weight:  # a recipe keeps its seed: without this A_new would begin where A_old began
             seed += max((len(tensor) for name, tensor in past.items() if name.endswith("/A")), default=0)
         attached = attach_adapter("orthogonal-lora", network, config, seed)
+        attached.switched_off = partial(adapter_off, attached.network)
         attached.fixed = {name: tensor.to(network.device) for name, tensor in past.items()}
         full = []
-        for name, new in self._factors(attached, "A").items():
+        for name, new in self._factors(attached.trained, "A").items():
             old = past.get(f"{name}/A")
             if old is not None and old.shape[1] != new.shape[1]:
                 raise ValueError(
@@ -84,23 +88,24 @@ class OrthogonalLora(Params):
 
     def penalty(self, attached: Attached) -> "torch.Tensor | None":
         """The two terms; none where they are nothing."""
-        terms = []
-        rows = self._factors(attached, "A")
-        old = {name: attached.fixed[f"{name}/A"] for name in rows if f"{name}/A" in attached.fixed}
-        if self.orthogonal_weight and old:
-            terms.append(self.orthogonal_weight * sum((old[name] @ rows[name].T).abs().sum() for name in old))
+        whole = {name: _whole(tensor) for name, tensor in attached.trained.items()}
+        found: list[torch.Tensor] = []
+        if self.orthogonal_weight:
+            for name, new in self._factors(whole, "A").items():
+                if (old := attached.fixed.get(f"{name}/A")) is not None:
+                    found.append(self.orthogonal_weight * (old.to(new.device) @ new.T).abs().sum())
         if self.size_weight:
             power = 2 if self.squared else 1
-            terms.append(self.size_weight * sum(tensor.norm() ** power for tensor in attached.trained.values()))
-        return sum(terms[1:], terms[0]) if terms else None
+            found += [self.size_weight * tensor.norm() ** power for tensor in whole.values()]
+        return sum(found[1:], found[0]) if found else None
 
     def keep(self, attached: Attached) -> "dict[str, torch.Tensor]":
         """A and B of all refreshes, one beside the other; B with its scale, so that B·A is what was added to W."""
         import torch
 
         kept = dict(attached.fixed)
-        for name, new in self._factors(attached, "A").items():
-            scaled = self._factors(attached, "B")[name] * (self.alpha / self.rank)
+        for name, new in self._factors(attached.trained, "A").items():
+            scaled = self._factors(attached.trained, "B")[name] * (self.alpha / self.rank)
             for key, tensor, side in ((f"{name}/A", new, 0), (f"{name}/B", scaled, 1)):
                 old = [attached.fixed[key]] if key in attached.fixed else []
                 kept[key] = torch.cat([*old, tensor.detach()], dim=side)
@@ -111,10 +116,16 @@ class OrthogonalLora(Params):
         keep_adapter(attached.network, adapter, adapter_tensors(attached.network))
         return merged(attached.network)
 
-    def _factors(self, attached: Attached, which: str) -> "dict[str, torch.Tensor]":
+    def _factors(self, tensors: "Mapping[str, torch.Tensor]", which: str) -> "dict[str, torch.Tensor]":
         end = f".lora_{which}.default.weight"
         return {
             name.removeprefix("base_model.model.").removesuffix(end): tensor
-            for name, tensor in attached.trained.items()
+            for name, tensor in tensors.items()
             if name.endswith(end)
         }
+
+
+def _whole(tensor: "torch.Tensor") -> "torch.Tensor":
+    """A tensor that may be cut over several processes, put together."""
+    put_together: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return put_together

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
-from steps.methods.params._adapters import adapter_tensors, attach_adapter, keep_adapter, merged
+from steps.methods.params._adapters import adapter_off, adapter_tensors, attach_adapter, keep_adapter, merged
 
 if TYPE_CHECKING:
     import torch
@@ -123,6 +124,7 @@ class Peft(Params):
                 f"peft: tuner {self.tuner} with {self.knobs} changes logits by {gap:.2g} before the first step, wanted "
                 f"at most {NOTHING:g}; set its init_weights to what begins at nothing"
             )
+        attached.switched_off = partial(adapter_off, attached.network)
         return attached
 
     def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":

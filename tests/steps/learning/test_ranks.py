@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from steps.core.artifacts import Trained
 from steps.core.method import load_method, method_names
+from steps.core.training_state import describe_state, write_kept
 from steps.learning.ranks import Ranks, alone, together
 from steps.train import train
 from tests.ranks import on_ranks
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     knobs: dict[str, Any]
     blocks_per_step: int = 2
     stopped: int | None = None  # the number of processes; the other number goes on
+    kept: dict[str, dict[str, torch.Tensor]] | None = None  # by the refresh before, by its file
 
 
 STEPS, STOP_AFTER = 4, 2
@@ -51,12 +53,17 @@ INTERVALS = {
     "params": {"method": "half"},
     "optimizer": {"method": "meta-replay", "interpolation": 0.5, "interval_steps": 3, "epsilon": 1e-6},
 }
+OLD_LAYER = "model.layers.0.self_attn.q_proj"
+OLD_ROWS = {
+    "params-orthogonal-lora.safetensors": {f"{OLD_LAYER}/A": torch.eye(3, 64), f"{OLD_LAYER}/B": torch.eye(64, 3)}
+}
 METHODS = {
     "teachers": Case({"objective": TEACHERS}, blocks_per_step=3),
     "a parent for all blocks": Case(LORA | {"objective": "anchored-sft"}),
     "memories, two stopped": Case(MEMORIES, stopped=2),
     "memories, one stopped": Case(MEMORIES, stopped=1),
     "intervals": Case(INTERVALS, stopped=1),
+    "old rows": Case({"params": {"method": "orthogonal-lora", "rank": 4, "size_weight": 0.01}}, kept=OLD_ROWS),
     "a plateau": Case({"schedule": {"method": "infinite"}}),
     "layers computed again": Case(LORA | {"gradient_checkpointing": True}, blocks_per_step=3),
 }
@@ -68,7 +75,9 @@ def inputs(root: Path, case: Case) -> list[Any]:
     workspace = tiny_workspace(root)
     blocks = training_set(workspace, STEPS, case.blocks_per_step)
     settings = section(**{"optimizer": ADAM, **case.knobs})
-    return [settings, parent_model(workspace), STATE, blocks, validation_items(workspace)]
+    write_kept(root / "kept", case.kept or {})
+    state = describe_state(workspace, root / "kept", STATE)
+    return [settings, parent_model(workspace), state, blocks, validation_items(workspace)]
 
 
 def trains(rank: int, number: int, root: Path, given: dict[str, list[Any]], stops: list[str]) -> dict[str, Any]:

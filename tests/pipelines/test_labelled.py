@@ -1,16 +1,19 @@
-"""Refreshes of plain text, rows of prompt and completion, and chats, by a model with a chat template."""
+"""Refreshes of text, also in new versions, of prompts and completions, and of chats, by a model with a template."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
 from pipelines.edge.home import Home
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.workspaces import make_workspace
 from steps.core.shards import read_lines
+from steps.core.streams import Streams
 from tests.chat import CHATML
 from tests.tiny_models import tiny_model
 from tests.workspaces import land_rows, paragraphs, rows, run, tiny
@@ -37,6 +40,11 @@ def talk(number: int) -> dict[str, Any]:
     return {"key": f"talks/{number}", "messages": [{"role": role, "content": said} for role, said in turns]}
 
 
+def renewed(number: int) -> dict[str, Any]:
+    """A new version of a statement that landed before."""
+    return {"key": f"statements/{number}", "text": paragraphs()[number] + " This was added later."}
+
+
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, list[Outcome]]:
     """A workspace after two refreshes: the second replays rows of the first."""
@@ -49,14 +57,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, list[Outc
     home = Home(folder)
     recipe = tiny(
         base="base",
-        mix={"block_tokens": 256, "labelled": "chat"},
-        train={"learning_rate": 2e-3},
+        mix={"block_tokens": 256, "labelled": "chat", "mark_changes": True},
+        train={"learning_rate": 2e-3, "objective": {"method": "weighted", "changed": 2.0}},
         gate={"min_items": 8},
     )
     outcomes = []
     for turn in range(2):
         land_rows(home, "general", rows("general", 40 * turn, 40))
-        land_rows(home, "statements", rows("statements", 40 * turn, 40))
+        land_rows(home, "statements", [*rows("statements", 40 * turn, 40), *(renewed(n) for n in range(10 * turn))])
         land_rows(home, "questions", [question(80 + 60 * turn + n) for n in range(60)])
         land_rows(home, "talks", [talk(200 + 50 * turn + n) for n in range(50)])
         outcomes.append(run(home, recipe))
@@ -73,6 +81,23 @@ def test_text_rows_and_chats_are_trained_together(refreshed: tuple[Home, list[Ou
     }
     assert set(made["labelled"]) == {f"{kind}/{task}" for kind in ("new", "replay") for task in ("questions", "talks")}
     assert all(told["padding_share"] < 0.5 for told in made["labelled"].values())
+
+
+def test_what_new_versions_say_anew_is_marked(refreshed: tuple[Home, list[Outcome]]) -> None:
+    home, _ = refreshed
+    folder = home.root / "data" / "mix"
+    made = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    used = {row["key"] for row in read_lines(folder / "used.jsonl") if row["source"] == "new/statements"}
+    again = {f"statements/{number}" for number in range(10)} & used
+    assert again
+    assert made["changes"]["with_older"] == len(again)
+    number = made["sources"].index("new/statements")
+    streams = Streams(folder, len(made["sources"]))
+    draws = np.array([(number, block, 0, 0) for block in range(streams.shapes()[number][0])], dtype=np.int32)
+    found = streams.read(draws)
+    assert found.changed is not None
+    said = AutoTokenizer.from_pretrained(home.root / "base").decode(found.input_ids[found.changed])
+    assert set(said.split("Thiswasaddedlater.")) == {""}
 
 
 def test_every_task_is_learnt(refreshed: tuple[Home, list[Outcome]]) -> None:

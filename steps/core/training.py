@@ -82,15 +82,18 @@ def accelerator_on(device: str, precision: str) -> Any:
 def reproducible(seed: int) -> Iterator[None]:
     """Draw from this seed and compute in one fixed order; what was set before is set again."""
     import torch
+    from torch.utils import deterministic
 
-    before = torch.are_deterministic_algorithms_enabled()
+    before, filled = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic.fill_uninitialized_memory = False  # a search for bugs, which writes all memory twice
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before)
+            deterministic.fill_uninitialized_memory = filled
 
 
 @contextlib.contextmanager

@@ -31,9 +31,11 @@ class Subspace(Params):
     Differs:    the frozen part is kept as a matrix, W - U S V; the source keeps its factors
 
     AdamW scales every entry of a projected gradient by itself, so a step leaves the subspace again: that is why U and V
-    are projected too. The weight is composed before it is used, m·n·k multiplications; two products of factors cost
-    N·k·(m + n) for N tokens, more as soon as N > m·n / (m + n), half the width of a square matrix.
-    Memory, in floats: m·n + (m + n)·r frozen, 4·k·(m + n + 1) trained with AdamW; full fine-tuning has 4·m·n.
+    are projected too. The weight is composed before it is used, 3·m·n·k multiplications with its gradient; two products
+    of factors cost 3·N·k·(m + n) for N tokens, more as soon as N > m·n / (m + n), half the width of a square matrix.
+    The projections cost 4·k·r·(m + n). Neither grows with N, while the step itself takes 3·N·m·n.
+    Memory, in floats: m·n + (m + n)·r frozen, m·n composed for a pass, 4·k·(m + n + 1) trained with AdamW; full
+    fine-tuning has 4·m·n. In bfloat16 the product is composed in bfloat16 while training, and released in float32.
     """
 
     cite: ClassVar[Cite] = Cite(

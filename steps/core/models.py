@@ -209,6 +209,20 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> "Pr
     return network.to(device).eval()
 
 
+def refuse_quantised(folder: Path) -> None:
+    """Training moves weights by less than one step of the integers that quantised weights are.
+
+    Raises:
+        ValueError: the folder's weights are quantised.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if how := config.get("quantization_config"):
+        raise ValueError(
+            f"{folder}: its weights are quantised ({how.get('quant_method', 'unknown')}), and what is learned must be "
+            "merged into float weights; start from the model as it was before it was quantised"
+        )
+
+
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """The tokenizer of a local folder.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from steps.core.artifacts import TrainingState
 from steps.core.blocks import Blocks, MicroBatch
 from steps.core.forward import AsGiven, Averaged, Seen, StepFacts, Teacher, has_plain_head, outputs_at, sum_of
-from steps.core.models import load_model
+from steps.core.models import load_model, refuse_quantised
 from steps.core.training_state import read_kept
 from steps.core.workspace import Workspace
 from steps.learning.arithmetic import PLAIN, Arithmetic
@@ -53,6 +53,7 @@ class Learner:
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
         past = read_kept(workspace, state, "params", params)
         whole_on = accelerator.device if self.ranks.number == 1 else "cpu"  # a device may hold no more than its part
+        refuse_quantised(start)
         beginning = partial(load_model, start, device=str(whole_on))
         self.attach: Callable[[], Attached] = lambda: params.attach(beginning(), workspace.seed, past)
         whole = self.attach()

@@ -21,12 +21,11 @@ def attach_adapter(method: str, network: "PreTrainedModel", config: "PeftConfig"
     """The network with an adapter, drawn by the seed; the parent's weights are frozen.
 
     Raises:
-        ValueError: the weights are quantised, a target is a tied weight, or none is a layer of this network.
+        ValueError: a target is a tied weight, none is a layer of this network, or the knobs do not fit it.
     """
     import torch
     from peft import get_peft_model
 
-    refuse_quantised(method, network)
     _refuse_tied(method, network, config)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -79,19 +78,6 @@ def merged(network: Any) -> "PreTrainedModel":
     """The full model, the adapter's change added to its weights in float32."""
     full: PreTrainedModel = network.float().merge_and_unload()
     return full
-
-
-def refuse_quantised(method: str, network: "PreTrainedModel") -> None:
-    """Weights that are integers cannot take up what was learned.
-
-    Raises:
-        ValueError: the weights are quantised.
-    """
-    if getattr(network.config, "quantization_config", None) is not None:
-        raise ValueError(
-            f"{method}: the model's weights are quantised, and what is learned must be merged into them; "
-            "wanted float weights: start from the model before it was quantised"
-        )
 
 
 def _refuse_tied(method: str, network: "PreTrainedModel", config: "PeftConfig") -> None:

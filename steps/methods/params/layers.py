@@ -12,7 +12,6 @@ from pydantic import Field
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
-from steps.methods.params._adapters import refuse_quantised
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +63,6 @@ class Layers(Params):
         Raises:
             ValueError: a pattern fits nothing, or nothing is left to train.
         """
-        refuse_quantised("layers", network)
         names = [name for name, _ in network.named_parameters()]
         for knob, patterns in (("train", self.train), ("freeze", self.freeze)):
             for pattern in patterns:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,16 @@ def test_where_the_network_does_not_hold_the_parent_it_is_loaded(tmp_path: Path,
     found, wanted, loaded = asked(tmp_path, params, start)
     assert torch.equal(found, wanted)
     assert loaded
+
+
+@pytest.mark.parametrize("params", ["full", "lora", "layers", "subspace"])
+def test_quantised_weights_are_refused_before_they_are_loaded(tmp_path: Path, params: str) -> None:
+    parent = tiny_model(tmp_path / "parent")
+    config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (parent / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    settings = section(params=params)
+    methods = (settings.params, settings.objective, settings.optimizer, settings.learning_rate)
+    accelerator = accelerator_on("cpu", "float32")
+    with pytest.raises(ValueError, match=r"its weights are quantised \(gptq\), .* before it was quantised"):
+        Learner(tiny_workspace(tmp_path), accelerator, *methods, start=parent, parent=parent, state=STATE)

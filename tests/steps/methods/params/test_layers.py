@@ -66,13 +66,6 @@ def test_patterns_that_fit_nothing_are_answered_with_what_there_is(
         opened(tmp_path, **knobs)
 
 
-def test_quantised_weights_are_refused(tmp_path: Path) -> None:
-    network = load_model(tiny_model(tmp_path))
-    network.config.quantization_config = {"quant_method": "gptq"}
-    with pytest.raises(ValueError, match="layers: the model's weights are quantised"):
-        Layers().attach(network, 0, {})
-
-
 def test_sensitivity_is_the_way_across_the_switch_over_the_way_within(tmp_path: Path) -> None:
     layers = Layers(train=(MLP, NORM), forgetting_prone=0.5, window_steps=2)
     attached = layers.attach(load_model(tiny_model(tmp_path)), 0, {})

@@ -188,13 +188,6 @@ def test_a_tied_weight_is_refused(tmp_path: Path) -> None:
         Lora(target_modules=("q_proj", "lm_head")).attach(network, 0, {})
 
 
-def test_quantised_weights_are_refused(tmp_path: Path) -> None:
-    network = load_model(tiny_model(tmp_path / "a"))
-    network.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-    with pytest.raises(ValueError, match="lora: the model's weights are quantised"):
-        Lora().attach(network, 0, {})
-
-
 @pytest.mark.parametrize("knobs", [{}, {"init": "pissa_niter_2", "dora": True}], ids=["plain", "pissa_niter_2, dora"])
 def test_it_trains_and_resumes_exactly(tmp_path: Path, knobs: dict[str, Any]) -> None:
     whole = ends_like_one_never_stopped(tmp_path, section(params={"method": "lora", "rank": 4, **knobs}))

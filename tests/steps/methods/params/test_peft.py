@@ -28,6 +28,9 @@ def test_a_tuner_offered_reloads_in_plain_peft_and_merges(tmp_path: Path, tuner:
     attached = learned(peft, parent)
     trained, loss = logits_BTV(attached.network), nats(attached.network)
     assert loss < nats(load_model(parent)) - 1e-3
+    assert attached.switched_off
+    with attached.switched_off():
+        assert torch.equal(logits_BTV(attached.network), logits_BTV(load_model(parent)))
     merged = peft.finish(attached, tmp_path / "adapter")
     assert torch.allclose(logits_BTV(merged), trained, atol=1e-4, rtol=0)
     assert merged.state_dict().keys() == load_model(parent).state_dict().keys()

@@ -45,8 +45,14 @@ RATE, BETAS, EPSILON, CLIP = 1e-4, (0.9, 0.95), 1e-8, 1.0
 RANK, ALPHA = 16, 32
 PEERS = ("bare", "trainer", "trl")
 KNOBS: dict[str, dict[str, Any]] = {  # of methods that ask for some, by slot/method
-    "params/layers": {"train": ["layers\\.[0-9]+\\.mlp"]},
+    "params/layers": {"train": ["*.mlp.*"]},
     "params/peft": {"tuner": "IA3"},
+    "optimizer/meta-replay": {"interpolation": 0.5, "interval_steps": 2},
+}
+SWITCHES: dict[str, dict[str, Any]] = {  # knobs of the section `train` that only change how it computes
+    "train/gradient-checkpointing": {"gradient_checkpointing": True},
+    "train/compile": {"compile": True},  # compiled in the steps that are not timed
+    "train/eager-attention": {"attention": "eager"},
 }
 
 
@@ -64,6 +70,7 @@ class Setting(NamedTuple):
     steps: int  # steps that are
     fused: bool
     knobs: dict[str, Any]  # of the recipe's section `train`
+    clock: str = "wall"  # or cpu: seconds of this process's threads
 
     @property
     def num_steps(self) -> int:
@@ -86,7 +93,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=("tiny", "small", "135m", "1b"), default="small", help="a Llama's shape")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
-    parser.add_argument("--only", nargs="+", help="names of runs: ours, bare, trainer, trl, methods, params/lora ...")
+    parser.add_argument("--only", nargs="+", help="names of runs: bare, trainer, trl, methods, params/lora ...")
     parser.add_argument("--params", nargs="+", choices=("full", "lora"), default=["full", "lora"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm", type=int, default=2, help="steps before those that are timed")
@@ -95,6 +102,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--per-step", type=int, default=4, help="blocks of an optimiser step")
     parser.add_argument("--micro", type=int, default=4, help="blocks computed at once")
     parser.add_argument("--fused", action=argparse.BooleanOptionalAction, default=True, help="AdamW's kernel, for all")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: where neighbours are busy")
     parser.add_argument("--knobs", type=json.loads, default={}, help="more of the section `train`, as JSON, for ours")
     parser.add_argument("--json", type=Path, help="file for all figures, a line each")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -116,6 +124,7 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "warm": options.warm,
             "steps": options.steps,
             "fused": options.fused,
+            "clock": options.clock,
         }
         settings = [Setting(**shape, **each) for each in entries(options)]
         furnish(settings[0], options.model)
@@ -132,9 +141,12 @@ def entries(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for peer in PEERS:
             if peer in wanted:
                 yield {"name": peer, "params": params, "knobs": {}}
+    for name, knobs in SWITCHES.items():
+        if wanted & {name, "methods"}:
+            yield {"name": name, "params": "full", "knobs": {**options.knobs, **knobs}}
     for slot, method in methods():
         name = f"{slot}/{method}"
-        if name in wanted or (not options.only or "methods" in wanted):
+        if wanted & {name, "methods"}:
             section = {"method": method, **KNOBS.get(name, {})}
             yield {"name": name, "params": "full", "knobs": {**options.knobs, slot: section}}
 
@@ -194,8 +206,14 @@ def measured(setting: Setting) -> dict[str, Any]:
 class Watch:
     """The seconds of each step, and the most memory."""
 
-    def __init__(self, device: str) -> None:
-        self.device, self.ends = device, [time.perf_counter()]
+    def __init__(self, device: str, clock: str) -> None:
+        self.device, self.ends = device, []
+        self._now = time.perf_counter if clock == "wall" else time.process_time
+        self.begin()
+
+    def begin(self) -> None:
+        """The first step begins."""
+        self.ends = [self._now()]
 
     def look(self) -> None:
         """A step has ended."""
@@ -203,7 +221,7 @@ class Watch:
             import torch
 
             torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        self.ends.append(self._now())
 
     def peak_mb(self) -> float:
         import resource
@@ -223,7 +241,7 @@ def child(setting: Setting) -> dict[str, Any]:
     if setting.device == "cuda":
         torch.set_float32_matmul_precision("high")
     trains: dict[str, Callable[[Setting, Watch], None]] = {"bare": bare, "trainer": trainer, "trl": trainer}
-    watch = Watch(setting.device)
+    watch = Watch(setting.device, setting.clock)
     before = psutil.Process().memory_info().rss / 1e6
     trains.get(setting.name, ours)(setting, watch)
     seconds = [after - start for start, after in zip(watch.ends, watch.ends[1:], strict=False)][setting.warm :]
@@ -384,7 +402,7 @@ def trainer(setting: Setting, watch: Watch) -> None:
             processing_class=AutoTokenizer.from_pretrained(f"{setting.folder}/model"),
             callbacks=[Steps()],
         )
-    watch.ends = [time.perf_counter()]
+    watch.begin()
     made.train()
 
 
@@ -394,7 +412,7 @@ def report(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> No
     print(
         f"\n{options.model}, {options.per_step} blocks of {options.block_tokens} tokens a step, {options.micro} at "
         f"once, AdamW {fused}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads, median of {options.rounds} "
-        f"rounds of {options.steps} steps"
+        f"rounds of {options.steps} steps, {options.clock} time"
     )
     done = [row for row in rows if "failed" not in row]
     plain = {(row["round"], row["params"]): row for row in done if row["name"] == "ours"}

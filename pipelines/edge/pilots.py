@@ -26,7 +26,7 @@ from steps.core.artifacts import Chosen, Frozen, MixturePlan, Trained, TrainingS
 from steps.core.blocks import Blocks
 from steps.core.shards import digest_of, digest_of_file, read_lines, write_atomic, write_json
 from steps.core.workspace import Workspace
-from steps.methods.mixture import Decision, Pilot, Supply, Trial
+from steps.methods.mixture import Decision, Mixture, Pilot, Supply, Trial
 from steps.plan import planned, supply_of
 from steps.train import TrainConfig
 
@@ -106,6 +106,8 @@ class Pilots(Session):
         wanted = config.mixture.pilots(self.supply, self.recipe.seed)
         inputs = [part.digest for part in (chosen, parent.buffer, parent.model, parent.training_state, validation)]
         self.runs = [Run(self, trial, f"{n}/{len(wanted)}", inputs) for n, trial in enumerate(wanted, 1)]
+        for run in self.runs:
+            run.check(config.mixture)
         self._clear()
         for run in self.runs:
             self.tracker.begin(run.key, run.trial.name, run.trial.model_dump(mode="json"))
@@ -142,10 +144,10 @@ class Pilots(Session):
         self._progress("learn", 0, 0, "")
         path = self._path(FOLDER, f"{name}-{self.identity[:12]}", PLAN)
         self.tracker.metrics({"cost/tokens": spent, "pilot/number": len(pilots)})
-        try:
-            work = functools.partial(mixture.learn, self.supply, pilots, self.roles, self.recipe.seed)
-            content = as_task("learn", "learn", work, prefect=self.prefect)
-        except ValueError as error:
+        work = functools.partial(_learned, mixture, self.supply, pilots, self.roles, self.recipe.seed)
+        content = as_task("learn", "learn", work, prefect=self.prefect)
+        if isinstance(content, ValueError):
+            error = content
             self.tracker.end("FINISHED", {"perennial.verdict": "refused", "perennial.reason": str(error)[:4000]})
             return Piloted(kind="refused", reasons=(str(error),), **facts, seconds=self._seconds)
         content |= {
@@ -221,10 +223,29 @@ class Run(Session):
         except (FileNotFoundError, ValueError, KeyError):
             return None
 
+    def check(self, mixture: Mixture) -> None:
+        """Refuse to run a pilot that would be too short to be fitted.
+
+        Raises:
+            ValueError: it will be validated less often than the mixture needs.
+        """
+        per_step = self.recipe.mix.blocks_per_step * (self.recipe.mix.block_tokens - 1)
+        steps = -(-self.trial.num_tokens // per_step)
+        found = steps // self._validate_steps(steps)
+        if found < mixture.needs_validations:
+            raise ValueError(
+                f"pilot {self.trial.name}: {self.trial.num_tokens:,} tokens are {steps} optimiser steps, validated "
+                f"{found} times; {mixture.method_name()} wants at least {mixture.needs_validations}: raise "
+                f"{'pilot.validations' if steps >= mixture.needs_validations else 'plan.mixture.pilot_tokens'}"
+            )
+
+    def _validate_steps(self, num_steps: int) -> int:
+        return max(1, num_steps // self.recipe.pilot.validations)
+
     def section(self, training_set: TrainingSet) -> TrainConfig:
         """The recipe's training, validated as often as pilots want it."""
         wanted = self.recipe.pilot
-        knobs: dict[str, Any] = {"validate_steps": max(1, training_set.num_steps // wanted.validations)}
+        knobs: dict[str, Any] = {"validate_steps": self._validate_steps(training_set.num_steps)}
         knobs["validate_early"] = False  # a law is fitted to looks at equal distances
         for knob in ("validation_items", "validation_tokens", "schedule"):
             if (value := getattr(wanted, knob)) is not None:
@@ -261,6 +282,14 @@ class Run(Session):
 
     def _note(self, *_: Any) -> None:
         """A pilot's stages have no MLflow runs of their own."""
+
+
+def _learned(mixture: Mixture, *given: Any) -> dict[str, Any] | ValueError:
+    """What a mixture learned, or why it refuses: an answer, not a task that failed."""
+    try:
+        return mixture.learn(*given)
+    except ValueError as error:
+        return error
 
 
 def _strip(folder: Path) -> None:

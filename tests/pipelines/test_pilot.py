@@ -164,6 +164,17 @@ def test_a_refusal_is_an_answer_and_keeps_the_pilots(home: Home, first: Piloted)
     assert refused.path == ""
 
 
+def test_pilots_too_short_to_be_fitted_are_not_run(home: Home) -> None:
+    before = folders(home)
+    law = {"method": "critical-ratio", "pilot_tokens": 1000}
+    few = tiny(plan={"budget_tokens": 4000, "mixture": law})
+    with pytest.raises(
+        ValueError, match=r"1,000 tokens are 2 optimiser steps, .* wants at least 7: raise plan\.mixture"
+    ):
+        pilots(home, few)
+    assert folders(home) == before
+
+
 def test_a_mixture_that_needs_no_pilots_says_so(home: Home) -> None:
     found = pilots(home, recipe({}))
     assert (found.kind, found.exit_code) == ("needless", 0)

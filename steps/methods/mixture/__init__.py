@@ -126,6 +126,11 @@ class Mixture(Method, ABC):
         """The short runs that `learn` needs; none for a method that needs no fit."""
         return ()
 
+    @property
+    def needs_validations(self) -> int:
+        """How often a pilot must be validated after its start for `learn` to fit it."""
+        return 1
+
     def learn(self, supply: Supply, pilots: Sequence[Pilot], roles: Mapping[str, str], seed: int) -> dict[str, Any]:
         """The law behind `decide`, as JSON values: parameters, intervals, checks, `recommended`, `predicted`, `told`.
 

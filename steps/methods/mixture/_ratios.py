@@ -1,13 +1,15 @@
 """What the scaling laws of this slot share: pilots over ratios of new text, what they showed, and shares at a ratio."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator
 
 from steps.core.curves import DOMAIN, GENERAL, Curve
-from steps.methods.mixture import Decision, Pilot, Shares, Supply, Trial
+from steps.methods.mixture import Decision, Mixture, Pilot, Shares, Supply, Trial
 
 New = Literal["proportional", "equal"]
 GROUP_OF = {"train": "domain", "replay-only": "general"}
@@ -17,6 +19,18 @@ def _several(ratios: tuple[float, ...]) -> tuple[float, ...]:
     if len(set(ratios)) != len(ratios) or any(not 0 < ratio <= 1 for ratio in ratios):
         raise ValueError(f"wanted different ratios above 0, at most 1, found {list(ratios)}")
     return tuple(sorted(ratios))
+
+
+class OverRatios(Mixture):
+    """A law over ratios and tokens; its pilots are validated at equal distances."""
+
+    min_points: ClassVar[int]
+    skip_share: float
+
+    @property
+    def needs_validations(self) -> int:
+        """As many looks as leave enough points beyond the part that is skipped."""
+        return next(n for n in itertools.count(1) if n - math.floor(self.skip_share * n) >= self.min_points)
 
 
 def enough(ratios: Sequence[float], held_out: Sequence[float], least: int) -> None:
@@ -112,8 +126,8 @@ def _curve(
     kept_T = np.flatnonzero(tokens_T > skip_share * tokens_T[-1])
     if len(kept_T) < min_points:
         raise ValueError(
-            f"pilot {pilots[0].trial.name}: a law over tokens wants at least {min_points} validations after the start, "
-            f"found {len(kept_T)}; validate more often (train.validate_steps), or lower plan.mixture.skip_share"
+            f"pilot {pilots[0].trial.name}: a law over tokens wants at least {min_points} validations after the "
+            f"start, found {len(kept_T)}; raise pilot.validations or plan.mixture.pilot_tokens, or lower skip_share"
         )
     losses = {task: np.array([pilot.losses[task][:num_points] for pilot in pilots]) for task in groups}
     for name, group in ((DOMAIN, "domain"), (GENERAL, "general")):

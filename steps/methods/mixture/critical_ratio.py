@@ -12,12 +12,12 @@ from steps.core.critical_report import curves_of, doubts, refusal, told, trusted
 from steps.core.curves import DOMAIN, GENERAL, GROUPS, Curve, change_error, held_out_rows
 from steps.core.laws import interval
 from steps.core.method import Cite
-from steps.methods.mixture import Decision, Fit, Mixture, Pilot, Supply, Trial
-from steps.methods.mixture._ratios import New, Ratios, decided, enough, observed, shares_at, trials
+from steps.methods.mixture import Decision, Fit, Pilot, Supply, Trial
+from steps.methods.mixture._ratios import New, OverRatios, Ratios, decided, enough, observed, shares_at, trials
 from steps.methods.mixture._sources import by_source, fitted
 
 
-class CriticalRatio(Mixture):
+class CriticalRatio(OverRatios):
     """The critical mixture ratio (CMR law) of pilots on the user's own model and text.
 
     Rule:       R* = max {R : L_gen(R, T) <= L_gen(start) + epsilon, T0(R) < T}, T0 where L_dom + lambda L_gen last
@@ -30,6 +30,7 @@ class CriticalRatio(Mixture):
     Reduces to: the turning points of general loss as lambda grows (close); `fixed` at the recommended share (exact)
     """
 
+    min_points: ClassVar[int] = MIN_POINTS
     cite: ClassVar[Cite] = Cite(
         title="CMR Scaling Law: Predicting Critical Mixture Ratios for Continual Pre-training of Language Models",
         id="arXiv:2407.17467",

@@ -11,15 +11,15 @@ from steps.core.domain_laws import Laws, best_ratio, draw_laws, fit_laws
 from steps.core.domain_report import curves_of, refusal, rises, told, unfit
 from steps.core.laws import interval
 from steps.core.method import Cite
-from steps.methods.mixture import Decision, Fit, Mixture, Pilot, Supply, Trial
-from steps.methods.mixture._ratios import New, Ratios, decided, enough, observed, shares_at, trials
+from steps.methods.mixture import Decision, Fit, Pilot, Supply, Trial
+from steps.methods.mixture._ratios import New, OverRatios, Ratios, decided, enough, observed, shares_at, trials
 from steps.methods.mixture._sources import by_source, fitted
 
 MIN_RATIOS = 4  # C / (r + epsilon)^gamma beside a constant has four parameters
 MIN_POINTS = 3  # validations of a run
 
 
-class DomainLaw(Mixture):
+class DomainLaw(OverRatios):
     """The domain law (D-CPT) of pilots on the user's own model and text.
 
     Rule:       L(N, D, r) = E + A / N^alpha + B r^eta / D^beta + C / (r + epsilon)^gamma, for domain loss with
@@ -30,6 +30,7 @@ class DomainLaw(Mixture):
     Reduces to: E + C / (r + epsilon)^gamma at one N and one D (close); `fixed` at the recommended share (exact)
     """
 
+    min_points: ClassVar[int] = MIN_POINTS
     cite: ClassVar[Cite] = Cite(
         title="D-CPT Law: Domain-specific Continual Pre-Training Scaling Law for Large Language Models",
         id="arXiv:2406.01375",

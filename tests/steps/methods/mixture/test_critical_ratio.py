@@ -132,7 +132,7 @@ def test_three_ratios_cannot_carry_a_law() -> None:
 
 def test_too_few_validations_and_a_missing_role_are_refused() -> None:
     trials = METHOD.pilots(supply(), seed=0)
-    with pytest.raises(ValueError, match=r"at least 7 validations after the start, found 3; .*train.validate_steps"):
+    with pytest.raises(ValueError, match=r"at least 7 validations after the start, found 3; raise pilot\.validations"):
         METHOD.learn(supply(), [run(trial, world, num_points=3) for trial in trials], ROLES, seed=0)
     with pytest.raises(ValueError, match="no validation loss of a general task"):
         METHOD.learn(supply(), [run(trial, world) for trial in trials], {"law": "train"}, seed=0)
@@ -165,3 +165,8 @@ def test_bad_knobs_are_refused(knobs: dict[str, Any]) -> None:
 def test_nothing_to_replay_is_nothing_to_plan() -> None:
     with pytest.raises(ValueError, match="no text to replay"):
         METHOD.pilots(supply(replay={}), seed=0)
+
+
+@pytest.mark.parametrize(("skip_share", "wanted"), [(0.0, 7), (0.5, 13), (0.1, 7)])
+def test_it_says_how_often_its_pilots_must_be_validated(skip_share: float, wanted: int) -> None:
+    assert CriticalRatio(skip_share=skip_share).needs_validations == wanted  # 13 looks, 6 of them skipped

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy bench-pilots bench-training audit chaos
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy bench-pilots bench-training bench-methods audit chaos
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -63,6 +63,9 @@ bench-pilots: setup  ## how well pilots predict a ratio: 3 kinds of text, 5 seed
 bench-training: setup  ## a training step beside torch, transformers and trl, and what each method adds to it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
 	$(BIN)/python -m benchmarks.training
+
+bench-methods: setup  ## what each training method learns and forgets: 3 kinds of text in turn, 3 seeds; hours on a core, resumable
+	$(BIN)/python -m benchmarks.methods
 
 audit: setup  ## known vulnerabilities, bandit, and the licences of everything that is installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-audit.lock

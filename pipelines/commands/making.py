@@ -78,9 +78,18 @@ def step(
         out.print(run_step(home, stage, task, recipe, progress))
 
 
-def methods(as_json: Json = False) -> None:
+def methods(
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/methods.md.")] = False,
+) -> None:
     """The methods of every slot, each with its first line."""
     from rich.table import Table
+
+    if markdown:
+        from pipelines.method_page import page
+
+        sys.stdout.write(page())
+        return
 
     from steps.core.method import method_names, slot_names, summary
 

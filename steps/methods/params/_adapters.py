@@ -31,7 +31,7 @@ def attach_adapter(method: str, network: "PreTrainedModel", config: "PeftConfig"
         torch.manual_seed(seed)
         try:
             return Attached.open(get_peft_model(network, config).eval())
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if not any(words in str(error) for words in NO_LAYER):
                 raise ValueError(f"{method}: peft refuses these knobs for this model: {error}") from error
             layers = {name.rsplit(".", 1)[-1] for name, layer in network.named_modules() if hasattr(layer, "weight")}

@@ -88,7 +88,7 @@ class Lora(Params):
         """The network with an adapter on each target; the parent's weights are frozen.
 
         Raises:
-            ValueError: a target names no layer of this network, or has fewer dimensions than the rank.
+            ValueError: a target names no layer of this network or has too few dimensions, or the init does not know it.
         """
         from peft import LoraConfig
 
@@ -102,10 +102,12 @@ class Lora(Params):
             use_dora=self.dora,
             use_rslora=self.rank_stabilised,
         )
+        if self.init == "olora" and any(type(layer).__name__ == "Conv1D" for layer in network.modules()):
+            raise ValueError("lora: init 'olora' wants weights [out, in], this model holds them transposed; take pissa")
         attached = attach_adapter("lora", network, config, seed)
         if not self._takes_from_weights:
             attached.switched_off = partial(adapter_off, attached.network)
-        if self._takes_from_weights:
+        else:
             begun = {name: tensor for name, tensor in adapter_tensors(attached.network).items() if "lora_" in name}
             attached.fixed = {name: tensor.detach().clone() for name, tensor in begun.items()}
             for name, tensor in begun.items():
@@ -118,9 +120,7 @@ class Lora(Params):
     def finish(self, attached: Attached, adapter: Path) -> "PreTrainedModel":
         """Keep A and B in a folder that peft loads, then add the change to the weights, in float32."""
         tensors = adapter_tensors(attached.network)
-        changed: dict[str, Any] = {
-            "init_lora_weights": True
-        }  # what was learned is loaded over it; no init may touch W again
+        changed: dict[str, Any] = {"init_lora_weights": True}  # on reload, no init may touch W again
         if self._takes_from_weights:
             import torch
 

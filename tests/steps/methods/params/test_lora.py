@@ -6,10 +6,11 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from steps.core.models import load_model
 from steps.methods.params.lora import Lora
-from tests.steps.methods.params.learning import learned, logits_BTV, nats
+from tests.steps.methods.params.learning import learn, learned, logits_BTV, nats
 from tests.tiny_models import rows_of, tiny_model
 from tests.training import ends_like_one_never_stopped, section
 
@@ -113,6 +114,29 @@ def test_every_variant_begins_at_the_parent(tmp_path: Path, knobs: Any) -> None:
     assert torch.allclose(begun, expected, atol=1e-5)
     if knobs.get("init") in ("kaiming", "gaussian", "mica") and "dora" not in knobs:
         assert torch.equal(begun, expected)
+
+
+def gpt2() -> Any:
+    """A network whose linear layers hold their weights transposed."""
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=260, n_embd=32, n_layer=1, n_head=2, n_positions=64)).eval()
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
+@pytest.mark.parametrize("knobs", [{}, {"init": "pissa", "dora": True}, {"init": "mica"}], ids=ids)
+def test_transposed_weights_are_adapted_as_others_are(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    lora = Lora(rank=4, **knobs)
+    attached = learn(lora, lora.attach(gpt2(), 1, {}))
+    trained = logits_BTV(attached.network)
+    merged = lora.finish(attached, tmp_path)
+    assert not torch.allclose(trained, logits_BTV(gpt2()), atol=1e-2)
+    assert torch.allclose(logits_BTV(merged), trained, atol=1e-4, rtol=0)
+    assert torch.allclose(logits_BTV(PeftModel.from_pretrained(gpt2(), tmp_path)), trained, atol=1e-4, rtol=0)
+
+
+def test_olora_does_not_know_transposed_weights() -> None:
+    with pytest.raises(ValueError, match=r"init 'olora' wants weights .*, this model holds them transposed"):
+        Lora(init="olora").attach(gpt2(), 0, {})
 
 
 def test_rank_stabilised_scales_by_the_root_of_the_rank(tmp_path: Path) -> None:

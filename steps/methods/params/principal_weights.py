@@ -32,7 +32,8 @@ class PrincipalWeights(Params):
                 earlier; at a choice the moments of entries that stay are kept and new ones begin at zero, as there
 
     Moments belong to entries, so what else remembers something of each trained entry (an average of the path, an
-    anchor) is refused unless the choice is made once (`refresh_steps: 0`).
+    anchor) is refused unless the choice is made once (`refresh_steps: 0`). Flat tensors are no matrices to an optimiser
+    that decays matrices only.
     Memory, in floats: m·n frozen, m·n composed for a pass, 4·share·m·n trained with AdamW, m·n / 4 for what was ever
     trained. The folder of the adapter holds index and value of these entries: put there, they make the parent's
     weights the trained ones, to the bit in float32 (`_delta.py`).

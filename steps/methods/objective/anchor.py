@@ -21,7 +21,8 @@ class Anchor(Objective):
 
     Rule:       weight / 2 * sum over anchored entries of (theta - theta_parent)^2; `mean`: divided by their number
 
-    Units:      squares of the parameters', per optimiser step; with `sum` a good weight shrinks as models grow
+    Units:      squares of the parameters', per optimiser step; an entry rests where weight * its way from the parent
+                equals the loss's gradient (`sum`), so that a good weight shrinks with gradients as models grow
     Reduces to: the other objectives alone at weight 0 (exact); 0 at the parent (exact)
     Differs:    all trained parameters by default (L2-SP leaves out the new output layer, of which there is none here);
                 a gradient beside the loss's, so that Adam divides both by the same root (not decoupled)
@@ -37,7 +38,7 @@ class Anchor(Objective):
     sharded: ClassVar[bool] = True
     cost: ClassVar[str] = "a copy of the anchored parameters, in memory and in every checkpoint; no pass"
 
-    weight: float = Field(1.0, ge=0, description="of the squared distance; no unit")
+    weight: float = Field(0.01, ge=0, description="of the squared distance; no unit")
     parameters: Literal["all", "attention"] | tuple[str, ...] = Field(
         "all", description="which are anchored: all, attention (projections and their biases), or patterns of names"
     )

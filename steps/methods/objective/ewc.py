@@ -28,8 +28,9 @@ class Ewc(Objective):
     divides by the tokens: the same where tokens' gradients do not correlate, as the model's own draws would not; on
     observed text the products between tokens of a block do not vanish, and add to it or take away.
 
-    Units:      F in nats^2 per token and squared parameter; a published weight means nothing without the scale of F,
-                so its mean and maximum are told before the first step (`fisher_mean`, `fisher_max`)
+    Units:      F in nats^2 per token and squared parameter: at weight 1 the penalty is about what the replayed tokens'
+                mean loss rises by, as far as a diagonal can say that. A published weight means nothing without the
+                scale of F, so its mean and maximum are told before the first step (`fisher_mean`, `fisher_max`)
     Reduces to: the other objectives alone at weight 0 (exact); 0 at the parent (exact)
     Differs:    the observed token, not one drawn from the model (the empirical Fisher); one penalty around the latest
                 parent with a decayed sum, not one per task; a gradient beside the loss's, divided by Adam's root

@@ -54,7 +54,7 @@ def test_patterns_of_names(tmp_path: Path) -> None:
 
 def test_it_pulls_to_the_parent_wherever_training_starts(tmp_path: Path) -> None:
     start = tiny_model(tmp_path / "plateau", seed=1)
-    learner, _, _ = begun(tmp_path, "anchor", start=start)
+    learner, _, _ = begun(tmp_path, [{"method": "anchor", "weight": 1.0}], start=start)
     parent = learner.memory["anchor"]
     away = sum(float((tensor.detach() - parent[name]).square().sum()) for name, tensor in learner.trained.items())
     assert away > 1.0

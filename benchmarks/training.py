@@ -83,10 +83,15 @@ def main() -> None:
     if options.child:
         print(json.dumps(child(Setting(**json.loads(options.child)))))
         return
-    rows = list(run(options))
+    if options.read:
+        rows = [json.loads(line) for path in options.read for line in path.read_text(encoding="utf-8").splitlines()]
+    else:
+        rows = list(run(options))
     report(rows, options)
     if options.json:
         options.json.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if options.costs:
+        options.costs.write_text(json.dumps(costs(rows), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -105,6 +110,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: where neighbours are busy")
     parser.add_argument("--knobs", type=json.loads, default={}, help="more of the section `train`, as JSON, for ours")
     parser.add_argument("--json", type=Path, help="file for all figures, a line each")
+    parser.add_argument("--costs", type=Path, help="file for what methods cost: docs/methods-measured.json")
+    parser.add_argument("--read", type=Path, nargs="+", help="files of --json: only tell what earlier runs gave")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
@@ -406,32 +413,55 @@ def trainer(setting: Setting, watch: Watch) -> None:
     made.train()
 
 
-def report(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
-    """Two tables: beside the peers, and what each method costs."""
-    fused = "fused" if options.fused else "not fused"
-    print(
-        f"\n{options.model}, {options.per_step} blocks of {options.block_tokens} tokens a step, {options.micro} at "
-        f"once, AdamW {fused}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads, median of {options.rounds} "
-        f"rounds of {options.steps} steps, {options.clock} time"
-    )
+class Ratio(NamedTuple):
+    """Of a run to plain training in this engine, in the median over rounds."""
+
+    speed: float
+    memory: float
+
+
+def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Ratio]:
+    """By name and weights; rounds are told apart by their number."""
     done = [row for row in rows if "failed" not in row]
     plain = {(row["round"], row["params"]): row for row in done if row["name"] == "ours"}
+    pairs: dict[tuple[str, str], list[Ratio]] = {}
+    for row in done:
+        base = plain.get((row["round"], row["params"]))
+        if base:
+            speed, memory = (row[key] / base[key] for key in ("tokens_per_second", "peak_mb"))
+            pairs.setdefault((row["name"], row["params"]), []).append(Ratio(speed, memory))
+    return {key: Ratio(*map(statistics.median, zip(*each, strict=True))) for key, each in pairs.items()}
+
+
+def costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Time and memory of each method as multiples of plain training's, for the page of methods."""
+    return {
+        name: {"time": round(1 / ratio.speed, 2), "memory": round(ratio.memory, 2)}
+        for (name, _), ratio in ratios(rows).items()
+        if "/" in name
+    }
+
+
+def report(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """Two tables: beside the peers, and what each method costs."""
+    if not options.read:
+        print(
+            f"\n{options.model}, {options.per_step} blocks of {options.block_tokens} tokens a step, {options.micro} at "
+            f"once, AdamW {'fused' if options.fused else 'not fused'}, {os.environ.get('OMP_NUM_THREADS', 'all')} "
+            f"threads, median of {options.rounds} rounds of {options.steps} steps, {options.clock} time"
+        )
     for title, of_peers in (("beside others", True), ("what a method costs", False)):
-        names = dict.fromkeys((row["name"], row["params"]) for row in done if ("/" not in row["name"]) == of_peers)
-        if not names:
+        found = {key: ratio for key, ratio in ratios(rows).items() if ("/" not in key[0]) == of_peers}
+        if not found:
             continue
         pace = "speed, ours = 1" if of_peers else "time, plain = 1"
         print(f"\n{title}\n\n| run | weights | tokens/s | peak MB | {pace} | memory, ours = 1 | MFU |\n|{'---|' * 7}")
-        for name, params in names:
-            mine = [row for row in done if (row["name"], row["params"]) == (name, params)]
-            pairs = [(row, plain[row["round"], params]) for row in mine if (row["round"], params) in plain]
-            speed = statistics.median(row["tokens_per_second"] / base["tokens_per_second"] for row, base in pairs)
-            memory = statistics.median(row["peak_mb"] / base["peak_mb"] for row, base in pairs)
-            tokens = statistics.median(row["tokens_per_second"] for row in mine)
-            peak = statistics.median(row["peak_mb"] for row in mine)
+        for (name, params), ratio in found.items():
+            mine = [row for row in rows if (row["name"], row["params"]) == (name, params) and "failed" not in row]
+            tokens, peak = (statistics.median(row[key] for row in mine) for key in ("tokens_per_second", "peak_mb"))
             mfu = f"{100 * mine[0]['mfu']:.0f} %" if mine[0].get("mfu") else "-"
-            ratio = speed if of_peers else 1 / speed
-            print(f"| {name} | {params} | {tokens:,.0f} | {peak:,.0f} | {ratio:.2f} | {memory:.2f} | {mfu} |")
+            cost = ratio.speed if of_peers else 1 / ratio.speed
+            print(f"| {name} | {params} | {tokens:,.0f} | {peak:,.0f} | {cost:.2f} | {ratio.memory:.2f} | {mfu} |")
     for name, said in {row["name"]: row["failed"] for row in rows if "failed" in row}.items():
         print(f"\n{name} did not run: {said}")
 

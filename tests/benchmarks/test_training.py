@@ -57,3 +57,13 @@ def test_every_method_that_is_no_plain_training_is_an_entry() -> None:
     assert names[:4] == ["ours", "bare", "trainer", "trl"]
     assert {"params/lora", "optimizer/ema"} <= set(names)
     assert not {"params/full", "objective/next-token", "optimizer/adamw"} & set(names)
+
+
+def test_a_ratio_is_the_median_over_rounds_of_what_ran_beside_plain_training() -> None:
+    def row(number: int, name: str, pace: float, peak: float) -> dict[str, object]:
+        return {"round": number, "name": name, "params": "full", "tokens_per_second": pace, "peak_mb": peak}
+
+    rows = [row(0, "ours", 100, 10), row(0, "params/half", 50, 8), row(1, "ours", 20, 10), row(1, "params/half", 5, 8)]
+    rows += [row(2, "ours", 100, 10), {"round": 2, "name": "params/half", "params": "full", "failed": "ValueError"}]
+    assert training.ratios(rows)["params/half", "full"] == pytest.approx((0.375, 0.8))
+    assert training.costs(rows) == {"params/half": {"time": 2.67, "memory": 0.8}}

@@ -105,15 +105,13 @@ def observed(
     for pilot in pilots:
         key = (pilot.trial.held_out, round(1 - pilot.trial.shares.replay, 9), pilot.num_parameters)
         alike.setdefault(key, []).append(pilot)
-    kept = sorted({ratio for held_out, ratio, _ in alike if not held_out})
-    if len(kept) < min_ratios:
+    if len(kept := sorted({ratio for held_out, ratio, _ in alike if not held_out})) < min_ratios:
         raise ValueError(
             f"pilot: a law over ratios wants at least {min_ratios} fitted ratios, found {len(kept)} "
             f"({kept}); add ratios to plan.mixture.ratios, or use `fixed`"
         )
     curves = {key: _curve(key[1], found, groups, skip_share, min_points) for key, found in sorted(alike.items())}
-    fitted = [curve for key, curve in curves.items() if not key[0]]
-    unseen = [curve for key, curve in curves.items() if key[0]]
+    fitted, unseen = ([curve for key, curve in curves.items() if key[0] is held_out] for held_out in (False, True))
     return fitted, unseen, {DOMAIN: "domain", GENERAL: "general"} | groups
 
 

@@ -122,16 +122,17 @@ def told_to_stop() -> Iterator[threading.Event]:
     Raises:
         KeyboardInterrupt: a second Ctrl-C; nobody wants to wait for the end of the step.
     """
-    stop = threading.Event()
+    stop, presses = threading.Event(), list[int]()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def listen(number: int, _: object) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt("interrupted in the middle of a step")
         stop.set()
-        if number == signal.SIGINT:
+        if number == signal.SIGINT:  # a terminal's comes to all its processes, and one may pass it on as SIGTERM
+            presses.append(number)
+            if len(presses) > 1:
+                raise KeyboardInterrupt("interrupted in the middle of a step")
             logger.warning("stops after this step and keeps it; once more: stops at once")
 
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a process in the background, or a worker

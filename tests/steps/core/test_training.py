@@ -73,26 +73,27 @@ def test_a_signal_sets_the_event_and_its_handler_is_given_back(number: signal.Si
     assert signal.getsignal(number) is handler
 
 
-def interrupted_after(first: signal.Signals) -> None:
+def signalled(*numbers: signal.Signals) -> bool:
     with told_to_stop() as stop:
-        os.kill(os.getpid(), first)
-        assert stop.wait(5)
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(5)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            assert stop.wait(5)
+        return stop.is_set()
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_ctrl_c_does_not_wait(first: signal.Signals) -> None:
+def test_a_second_ctrl_c_does_not_wait() -> None:
     with pytest.raises(KeyboardInterrupt, match="in the middle of a step"):
-        interrupted_after(first)
+        signalled(signal.SIGINT, signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_one_ctrl_c_waits_though_somebody_passed_it_on(first: signal.Signals) -> None:
+    assert signalled(first, {signal.SIGTERM: signal.SIGINT, signal.SIGINT: signal.SIGTERM}[first])
+
+
 def test_a_second_sigterm_waits() -> None:
-    with told_to_stop() as stop:
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(5)
+    assert signalled(signal.SIGTERM, signal.SIGTERM)
 
 
 def test_who_ignores_ctrl_c_goes_on_ignoring_it() -> None:

@@ -69,6 +69,25 @@ def test_a_teacher_is_asked_about_the_rows_meant_and_loaded_when_first_asked(tmp
     assert loads == [1]
 
 
+def test_a_teacher_whose_logits_nobody_reads_makes_none_and_the_same_states(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "a")
+    both = Teacher(lambda: load_model(folder), contextlib.nullcontext, hidden=True).outputs(BATCH)
+    states = Teacher(lambda: load_model(folder), contextlib.nullcontext, hidden=True, logits=False).outputs(BATCH)
+    assert both.hidden is not None
+    assert states.hidden is not None
+    assert torch.equal(states.hidden, both.hidden)
+    assert (len(both.logits), len(states.logits)) == (10, 0)
+
+
+def test_a_teacher_that_is_forgotten_is_loaded_when_it_is_asked_again(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "a")
+    teacher = Teacher(lambda: load_model(folder), contextlib.nullcontext, hidden=False)
+    first = teacher.network
+    teacher.forget()
+    teacher.forget()
+    assert teacher.network is not first
+
+
 def test_an_average_computes_with_its_own_values_and_changes_nothing(tmp_path: Path) -> None:
     fast, slow = load_model(tiny_model(tmp_path / "a", seed=0)), load_model(tiny_model(tmp_path / "b", seed=1))
     averages = {name: tensor.detach() for name, tensor in slow.named_parameters()}

@@ -112,7 +112,8 @@ def _together(
 def _started(folder: Path, number: int) -> Iterator[Lines]:
     """The lines that so many processes say, None after the last; at the end none of them is left."""
     cores = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
-    here = {"OMP_NUM_THREADS": str(max(1, cores // number)), "GLOO_SOCKET_IFNAME": "lo"}
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    here = {"OMP_NUM_THREADS": str(max(1, cores // number)), "GLOO_SOCKET_IFNAME": loopback}
     words = ["torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(number)]
     words = [sys.executable, "-m", *words, "--module", __spec__.name, str(folder / JOB)]
     lines: Lines = queue.SimpleQueue()

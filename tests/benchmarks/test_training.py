@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import training
+from benchmarks import training, training_runs
 
 
-def setting(folder: Path, name: str, params: str = "full", **knobs: object) -> training.Setting:
-    return training.Setting(
+def setting(folder: Path, name: str, params: str = "full", **knobs: object) -> training_runs.Setting:
+    return training_runs.Setting(
         name=name,
         params=params,
         folder=str(folder),
@@ -25,10 +25,10 @@ def setting(folder: Path, name: str, params: str = "full", **knobs: object) -> t
 def test_plain_training_and_a_bare_loop_are_measured_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training.furnish(setting(tmp_path, "ours"), "tiny")
+    training_runs.furnish(setting(tmp_path, "ours"), "tiny")
     rows = []
     for name, params in (("ours", "full"), ("bare", "full"), ("ours", "lora"), ("bare", "lora")):
-        found = training.child(setting(tmp_path, name, params))
+        found = training_runs.child(setting(tmp_path, name, params))
         assert found["tokens_per_second"] > 0
         assert found["peak_mb"] > found["before_mb"] > 0
         rows.append({"round": 0, "name": name, "params": params, **found})
@@ -45,7 +45,7 @@ def test_the_same_tokens_are_learned_by_this_engine_and_by_a_bare_loop(tmp_path:
 
     from steps.core.streams import Streams
 
-    training.furnish(setting(tmp_path, "ours"), "tiny")
+    training_runs.furnish(setting(tmp_path, "ours"), "tiny")
     draws_D4 = np.load(tmp_path / "mix/order.npy")
     read_BT = Streams(tmp_path / "mix", 2).read(draws_D4).input_ids
     assert read_BT.tolist() == np.load(tmp_path / "blocks.npy").tolist()

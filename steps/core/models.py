@@ -117,7 +117,7 @@ def tensors_of(files: list[Path]) -> Iterator[tuple[str, dict[str, Any], Path, i
 
 
 def digest_of_model(folder: Path) -> str:
-    """SHA-256 over every tensor (name, dtype, shape, bytes), the tokenizer and the configuration.
+    """SHA-256 over every tensor (name, dtype, shape, bytes), the tokenizer with its chat template, the configuration.
 
     How the tensors are spread over files, who wrote them and where, does not count.
 
@@ -137,9 +137,19 @@ def digest_of_model(folder: Path) -> str:
     for name in TOKENIZERS[:1] if (folder / TOKENIZERS[0]).is_file() else TOKENIZERS[1:]:
         if (folder / name).is_file():
             digest.update(canonical_json([name, digest_of_file(folder / name)]).encode())
+    if template := chat_template(folder):
+        digest.update(canonical_json(["chat_template", template]).encode())
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     digest.update(canonical_json({key: value for key, value in config.items() if key not in VOLATILE}).encode())
     return digest.hexdigest()
+
+
+def chat_template(folder: Path) -> Any:
+    """How a model's turns are written, wherever its tokenizer keeps it; none: it is no chat model."""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    return json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
 
 
 def describe_model(workspace: Workspace, folder: Path, adapter: Path | None = None) -> Model:

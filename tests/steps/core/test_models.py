@@ -51,7 +51,7 @@ def test_how_the_tensors_are_spread_over_files_does_not_count(tmp_path: Path) ->
     assert digest_of_model(whole) == digest_of_model(spread)
 
 
-@pytest.mark.parametrize("part", ["weight", "name", "tokenizer", "config"])
+@pytest.mark.parametrize("part", ["weight", "name", "tokenizer", "config", "template"])
 def test_every_part_that_changes_the_model_changes_the_digest(tmp_path: Path, part: str) -> None:
     folder = tiny_model(tmp_path / "a")
     before = digest_of_model(folder)
@@ -64,8 +64,18 @@ def test_every_part_that_changes_the_model_changes_the_digest(tmp_path: Path, pa
         (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
     if part == "config":
         edit_config(folder, rms_norm_eps=1e-3)
+    if part == "template":
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
     save_file(tensors, folder / "model.safetensors")
     assert digest_of_model(folder) != before
+
+
+def test_a_chat_template_counts_the_same_wherever_it_stands(tmp_path: Path) -> None:
+    beside, inside = tiny_model(tmp_path / "a"), tiny_model(tmp_path / "b")
+    (beside / "chat_template.jinja").write_text("{{ messages }}")
+    path = inside / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": "{{ messages }}"}))
+    assert digest_of_model(beside) == digest_of_model(inside)
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Learner:
         self.accelerator = accelerator
         self.ranks = Ranks(workspace.rank, workspace.num_ranks)
         self.params, self.objectives, self.averaging = params, objectives, optimizer
-        self._start, self.parent = start, parent
+        self.start, self.parent = start, parent
         self._past = {one.method_name(): read_kept(workspace, state, "objective", one) for one in objectives}
         past = read_kept(workspace, state, "params", params)
         whole_on = accelerator.device if self.ranks.number == 1 else "cpu"  # a device may hold no more than its part
@@ -173,7 +173,7 @@ class Learner:
 
     def _teachers(self) -> dict[str, Teacher]:
         load: dict[str, Callable[[], Any]] = {"parent": partial(self._loaded, self.parent)}
-        if self._start == self.parent and (off := self.attached.switched_off):
+        if self.start == self.parent and (off := self.attached.switched_off):
             load["parent"] = lambda: AsGiven(self.network, off)
         slow = self.averaging.slow(self.average)
         if slow is not None:

@@ -1,5 +1,6 @@
 """What training leaves: the released model, and what the next refresh's training needs."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     Tensors = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]  # of what is trained, of its memory
+
+logger = logging.getLogger(__name__)
 
 
 def release(learner: Learner) -> None:
@@ -55,6 +58,9 @@ def finish(
             with tempfile.TemporaryDirectory(dir=workspace.path) as aside:
                 again = params.finish(_anew(learner, *plateau), Path(aside) / "adapter")
                 save_model(again, state / PLATEAU, learner.parent)
+        if adapter.exists() and learner.start != learner.parent:
+            shutil.rmtree(adapter)
+            logger.info("no adapter is kept: it would belong on the plateau that training began at, not on the parent")
     learner.ranks.wait()
     made = describe_model(workspace, model, adapter if adapter.exists() else None)
     return made, describe_state(workspace, state, before)

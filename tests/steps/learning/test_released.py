@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 
 from steps.learning.released import finish, release
@@ -24,3 +25,12 @@ def test_what_is_released_takes_the_place_of_what_was_trained_once_or_twice(tmp_
     for _ in range(2):
         release(one)
         assert all(torch.allclose(one.trained[name], halfway[name], atol=1e-6) for name in halfway)
+
+
+@pytest.mark.parametrize("start", ["parent", "plateau"])
+def test_an_adapter_is_kept_where_it_loads_on_the_parent(tmp_path: Path, start: str) -> None:
+    one = learner(tmp_path, params={"method": "lora", "rank": 2})
+    one.start = tmp_path / start
+    made, _ = finish(one, tiny_workspace(tmp_path), STATE)
+    assert made.adapter == ("data/train/adapter" if start == "parent" else None)
+    assert (tmp_path / "data/train/adapter").exists() == (start == "parent")

@@ -92,6 +92,22 @@ def test_the_run_says_what_went_in_what_came_out_and_why(looked: tuple[Home, Out
 
 
 @pytest.mark.pipeline
+def test_what_training_says_of_its_steps_is_in_the_run(looked: tuple[Home, Outcome, Outcome]) -> None:
+    home, first, _ = looked
+    client = Registry(home).client
+
+    def told(name: str) -> list[int]:
+        return sorted(metric.step for metric in client.get_metric_history(first.run_id, f"train/{name}"))
+
+    steps = told("loss_nats_per_token")
+    assert steps == list(range(1, len(steps) + 1))
+    for name in ("learning_rate", "gradient_norm", "tokens_per_second", "memory_mb"):
+        assert told(name) == steps, name
+    assert told("update_norm") == [step for step in steps if step % 10 == 0]
+    assert {0, steps[-1]} <= set(told("validation_types"))
+
+
+@pytest.mark.pipeline
 def test_the_ledger_tells_what_a_refresh_cost(looked: tuple[Home, Outcome, Outcome]) -> None:
     home, first, _ = looked
     cost = next(event["outcome"] for event in home.ledger() if event["event"] == "verdict")
@@ -114,14 +130,20 @@ def test_one_run_shows_the_whole_line(looked: tuple[Home, Outcome, Outcome]) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_refresh_that_is_stopped_leaves_nothing_running_and_goes_on_in_the_same_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_refresh_that_is_stopped_leaves_nothing_running_and_goes_on_in_the_same_runs(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    if signal.getsignal(how) is signal.SIG_IGN:
+        pytest.skip("what runs in the background hears no Ctrl-C, nor do its children")
     home = workspace(tmp_path, documents=60)
     process, under_way = start(home, "refresh", "tiny"), begun(home, "train")
     while not under_way():
         assert process.poll() is None, told(home)
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(how)
     assert process.wait(60) != 0
+    assert "stopped; run the same command again" in told(home)
     client = Registry(home).client
     stopped = client.search_runs([experiment_id(home)])
     assert {each.info.status for each in stopped} == {"FINISHED", "KILLED"}

@@ -103,7 +103,7 @@ def test_a_verdict_reaches_a_mailbox(home: Home, monkeypatch: pytest.MonkeyPatch
     letters: list[bytes] = []
 
     class Mailbox:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
             letters.append(envelope.content)
             return "250 OK"
 

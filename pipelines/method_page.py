@@ -1,12 +1,14 @@
 """docs/methods.md: every method, written from its own words, its citation and what was measured of it."""
 
 import importlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.recipe import RECIPES
 from steps.core.method import Method, load_method, method_names
 
 MEASURED = Path(__file__).parents[1] / "docs" / "methods-measured.json"
@@ -31,7 +33,19 @@ and forget is in [a table](benchmarks.md#what-methods-learn-and-forget).
 def page() -> str:
     """The whole page, in Markdown."""
     measured: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
-    return "\n".join([HEAD, *(line for group, slots in GROUPS.items() for line in _group(group, slots, measured))])
+    groups = (line for group, slots in GROUPS.items() for line in _group(group, slots, measured))
+    return "\n".join([HEAD, *_recipes(), *groups])
+
+
+def _recipes() -> Iterator[str]:
+    yield "## Recipes\n"
+    yield "Complete runs, each to be tried as it stands (`perennial refresh gere`), then copied and changed.\n"
+    yield "| recipe | what it shows |\n|---|---|"
+    for path in sorted(RECIPES.glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        told = " ".join(line[1:].strip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+        yield f"| [`{path.stem}`](../pipelines/recipes/{path.name}) | {told} |"
+    yield ""
 
 
 def _group(group: str, slots: tuple[str, ...], measured: Mapping[str, Any]) -> Iterator[str]:

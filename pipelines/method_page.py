@@ -78,6 +78,7 @@ def needs(method: type[Method]) -> str:
     """What a method of the stage train wants beside the text: old text, a teacher, the last refresh's state, passes."""
     plain: Any = method.model_construct()
     found = ["replayed text"] if getattr(plain, "needs_replay", False) else []
+    found += [f"the {name} in memory" for name in getattr(plain, "teachers", ())]
     return "; ".join([*found, getattr(method, "cost", "")]).strip("; ") or "–"
 
 

@@ -21,7 +21,7 @@ def test_every_method_has_a_line_under_its_slot(slot: str) -> None:
 def test_a_line_says_what_the_class_says() -> None:
     gere = load_method("objective", "threshold-margin")
     assert source(gere).endswith("(https://github.com/Qznan/GeRe)")
-    assert needs(gere).startswith("replayed text; its forward pass")
+    assert needs(gere).startswith("replayed text; the parent in memory; its forward pass")
     assert limit(gere) == (
         "the other objectives alone at weight 0 (exact); 0 at step 1, if training starts at the parent (exact)"
     )

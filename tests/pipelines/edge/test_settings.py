@@ -55,6 +55,7 @@ def test_a_ray_cluster_has_an_address_or_is_started_here(address: str | None) ->
         ({"runtime": {"engine": "ray", "address": "http://head"}}, "wanted auto, HOST:PORT or ray://HOST:PORT"),
         ({"runtime": {"engine": "ray", "address": "user:secret@head:6379"}}, "wanted auto, HOST:PORT"),
         ({"runtime": {"engine": "dask"}}, "'local' or 'ray'"),
+        ({"training": {"processes": -1}}, "greater than or equal to 0"),
         ({"inboxes": []}, "Extra inputs"),
     ],
 )

@@ -64,6 +64,16 @@ def test_a_block_without_loss_is_not_computed(tmp_path: Path) -> None:
     assert [part.sources for part in blocks.micro_batches(1, size=1)] == [["new/alpha"], ["new/alpha"]]
 
 
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
+def test_processes_share_the_blocks_of_a_step_and_make_as_many_passes(tmp_path: Path, num_ranks: int) -> None:
+    blocks = Blocks(*made(tmp_path))
+    own = [list(blocks.micro_batches(2, 1, rank, num_ranks)) for rank in range(num_ranks)]
+    idle = [list(blocks.idle_batches(2, 1, rank, num_ranks)) for rank in range(num_ranks)]
+    whole = sorted(row.tolist() for part in blocks.micro_batches(2, 3) for row in part.input_ids)
+    assert sorted(row.tolist() for parts in own for part in parts for row in part.input_ids) == whole
+    assert {len(parts) + len(more) for parts, more in zip(own, idle, strict=True)} == {-(-3 // num_ranks)}
+
+
 def test_a_training_set_without_blocks_is_refused(tmp_path: Path) -> None:
     folder, blocks = made(tmp_path)
     with pytest.raises(ValueError, match=r"has no block; land more documents or raise plan\.budget_tokens"):

@@ -144,3 +144,16 @@ def test_an_end_that_was_cut_off_leaves_no_half_run(tmp_path: Path) -> None:
     checkpoints.folder.replace(tmp_path / ".c.ended")
     assert Checkpoints(tmp_path / "c", "run").latest() is None
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_of_several_processes_one_writes_and_the_others_read(tmp_path: Path) -> None:
+    writer, reader = Checkpoints(tmp_path / "c", "run"), Checkpoints(tmp_path / "c", "run", writes=False)
+    writer.save(3, numbers(3))
+    reader.save(4, numbers(4))
+    reader.clear()
+    assert [path.name for path in (tmp_path / "c").glob("step-*")] == ["step-3"]
+    assert torch.equal(reader.at(3).tensors["weight"], numbers(3)["weight"])
+    history = History(tmp_path / "history.jsonl", writes=False)
+    assert not history.add(1, {"loss": 2.0})
+    history.publish(tmp_path / "published.jsonl")
+    assert not list(tmp_path.glob("*.jsonl"))

@@ -25,7 +25,7 @@ class LogitDistill(Objective):
 
     At T = 1 it is the plain KL; LwF is weight 0.5, T = 2. With `top_k` the teacher is asked once, before training, and
     its K largest probabilities of each replayed token are kept, the observed token's among them; all others count as
-    one event. That is never more than the exact value, and less by r * KL within the others, where r is their
+    one event. That is never more than the exact value, and less by r * KL within the others, where r is their softened
     probability: its mean is told as `rest_mass`.
 
     Shapes:     logits [N, V]: N tokens of the rows that carry loss; a cache is 8 K + 4 bytes per replayed token

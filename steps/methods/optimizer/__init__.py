@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Optimizer(Method, ABC):
     """The slot. `trained`: leaf tensors by name; the learning rate is set by the schedule before every step."""
 
+    cost: ClassVar[str] = ""  # what it needs beside AdamW, as its arithmetic has it
     sharded: ClassVar[bool] = False  # whether it works on tensors that are cut over several processes
 
     @abstractmethod

@@ -29,6 +29,7 @@ class EightBit(Adam):
         where="bitsandbytes 0.50: optim.AdamW, optim_bits = 8; backends/cpu/ops.py",
         checked="code",
     )
+    cost: ClassVar[str] = "the extra `eight-bit`; 2 bytes of moments per parameter in place of 8"
 
     min_elements: int = Field(4096, gt=0, description="elements of a tensor below which its moments stay 32-bit")
     paged: bool = Field(False, description="moments may move to the CPU's memory when a GPU's is full; not on a CPU")

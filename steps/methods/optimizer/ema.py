@@ -32,6 +32,7 @@ class Ema(TorchAdam):
         where="long-term memory as an exponential moving average; value of the coefficient recalled",
         checked="recalled",
     )
+    cost: ClassVar[str] = "a copy of what is trained, in memory and in every checkpoint"
     sharded: ClassVar[bool] = True
 
     slow_weight: float = Field(0.99, ge=0, lt=1, description="of the slow memory in its next value, per step")

@@ -39,6 +39,7 @@ class MetaReplay(TorchAdam):
         where="interpolation every k = 500 steps; values as summarised, not read in the paper",
         checked="secondary",
     )
+    cost: ClassVar[str] = "replayed text, in turns with new text; a copy of what is trained, in memory and checkpoints"
     sharded: ClassVar[bool] = True
 
     interpolation: float = Field(gt=0, le=1, description="share of an interval's way that is kept; no default is known")

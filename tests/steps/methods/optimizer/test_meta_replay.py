@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from steps.methods.optimizer.adamw import Adamw
 from steps.methods.optimizer.meta_replay import MetaReplay
+from steps.train import train
 from tests.steps.methods.optimizer.by_hand import stepped, walked
-from tests.tiny_models import rows_of, tiny_workspace
+from tests.tiny_models import STATE, parent_model, rows_of, tiny_workspace, training_set, validation_items
 from tests.training import ends_like_one_never_stopped, run, section, weights
 
 
@@ -99,6 +100,17 @@ def test_text_that_is_not_replayed_or_not_in_turns_is_told() -> None:
     assert "nothing is replayed" in (method.doubts([0] * 9) or "")
     assert "steps 4 to 6 replay nothing" in (method.doubts([0, 0, 5, 0, 0, 0, 1, 0, 0]) or "")
     assert method.doubts([5, 0, 0, 0, 5, 0, 0]) is None  # the last interval is a short one
+
+
+def test_the_stage_tells_it_before_the_first_step(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = section(optimizer={"method": "meta-replay", "interpolation": 0.5})
+    run(tiny_workspace(tmp_path / "replayed"), settings, 2)
+    assert "meta-replay" not in caplog.text
+    workspace = tiny_workspace(tmp_path / "new")
+    blocks, plan = training_set(workspace, 2), tmp_path / "new/data/mix/plan.json"
+    plan.write_text(plan.read_text().replace("replay/general", "new/general"))
+    train(workspace, settings, parent_model(workspace), STATE, blocks, validation_items(workspace))
+    assert "train.optimizer: meta-replay aligns new with replayed text, and nothing is replayed" in caplog.text
 
 
 def test_the_share_that_is_kept_has_no_default() -> None:

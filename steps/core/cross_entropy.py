@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-CHUNK_BYTES = {"cpu": 1 << 26, "cuda": 1 << 29}  # of logits at a time: below, a chunk's overhead is felt
+CHUNK_BYTES = {"cpu": 1 << 27, "cuda": 1 << 29}  # of logits at a time: below, a chunk's overhead is felt
 
 
 def is_plain(head: Any) -> bool:
@@ -63,7 +63,7 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         hidden_grad_NM = None if grad_NM is None else grad_NM * given_N[:, None].to(grad_NM.dtype)
         weight_grad_VM, bias_grad_V = ctx.weight_grad_VM, ctx.bias_grad_V
         _, *wanted = ctx.needs_input_grad[:3]
-        if any(wanted):
+        if any(wanted) and len(given_N):
             low, high = given_N.aminmax()
             if weight_grad_VM is not None and bool(low == high):
                 weight_grad_VM.mul_(low)
@@ -87,32 +87,45 @@ def _pass(
     weight_N: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """Nats, and the gradients that are wanted of their sum, each token with its weight."""
-    nats_N = torch.empty(len(hidden_NM), dtype=torch.float32, device=hidden_NM.device)
+    device = hidden_NM.device
+    nats_N = torch.empty(len(hidden_NM), dtype=torch.float32, device=device)
     hidden_grad_NM = torch.empty_like(hidden_NM) if wanted[0] else None
-    weight_grad_VM = torch.zeros_like(weight_VM, dtype=torch.float32) if wanted[1] else None
-    bias_grad_V = None if bias_V is None or not wanted[2] else torch.zeros_like(bias_V, dtype=torch.float32)
-    with torch.autocast(hidden_NM.device.type, enabled=False):
+    weight_grad_VM: torch.Tensor | None = None
+    bias_grad_V: torch.Tensor | None = None
+    with torch.autocast(device.type, enabled=False):
         matrix_VM = weight_VM.to(dtype)
-        shift_V = None if bias_V is None else bias_V.to(dtype)
+        room_CV = torch.empty((min(rows, len(hidden_NM)), len(weight_VM)), dtype=torch.float32, device=device)
         for first in range(0, len(hidden_NM), rows):
             part = slice(first, first + rows)
-            states_CM, at_C1 = hidden_NM[part].to(dtype), labels_N[part, None]
-            logs_CV = torch.log_softmax(linear(states_CM, matrix_VM, shift_V).float(), dim=1)
-            nats_N[part] = -logs_CV.gather(1, at_C1)[:, 0]
+            states_CM, at_C = hidden_NM[part].to(dtype), labels_N[part]
+            odds_CV = room_CV[: len(at_C)]
+            if dtype != torch.float32:
+                odds_CV.copy_(linear(states_CM, matrix_VM, None if bias_V is None else bias_V.to(dtype)))
+            elif bias_V is None:
+                torch.mm(states_CM, matrix_VM.T, out=odds_CV)
+            else:
+                torch.addmm(bias_V, states_CM, matrix_VM.T, out=odds_CV)
+            odds_CV -= odds_CV.amax(dim=1, keepdim=True)
+            said_C = odds_CV.gather(1, at_C[:, None])[:, 0]
+            total_C = odds_CV.exp_().sum(dim=1)  # p = odds / total; its gradient is p, less 1 at the label
+            nats_N[part] = total_C.log() - said_C
             if not any(wanted):
                 continue
-            grad_CV = logs_CV.exp_()
-            grad_CV.scatter_add_(1, at_C1, torch.full_like(at_C1, -1, dtype=torch.float32))
-            if weight_N is not None:
-                grad_CV *= weight_N[part, None]
-            if bias_grad_V is not None:
-                bias_grad_V += grad_CV.sum(dim=0)
-            grad_CV = grad_CV.to(dtype)
+            scale_C1 = ((1 if weight_N is None else weight_N[part]) / total_C)[:, None]
+            less_C1 = scale_C1 * total_C[:, None]
+            products_CV = odds_CV.to(dtype)
             if hidden_grad_NM is not None:
-                hidden_grad_NM[part] = grad_CV @ matrix_VM
-            if weight_grad_VM is not None:
-                if dtype == torch.float32:
-                    weight_grad_VM.addmm_(grad_CV.T, states_CM)
+                hidden_grad_NM[part] = (products_CV @ matrix_VM) * scale_C1 - matrix_VM[at_C] * less_C1
+            if wanted[1]:
+                scaled_CM = (states_CM * scale_C1).to(dtype)
+                if weight_grad_VM is None:
+                    weight_grad_VM = (products_CV.T @ scaled_CM).float()
+                elif dtype == torch.float32:
+                    weight_grad_VM.addmm_(products_CV.T, scaled_CM)
                 else:
-                    weight_grad_VM += grad_CV.T @ states_CM
+                    weight_grad_VM += products_CV.T @ scaled_CM
+                weight_grad_VM.index_add_(0, at_C, states_CM.float() * less_C1, alpha=-1)
+            if wanted[2]:
+                shifts_V = (odds_CV * scale_C1).sum(dim=0).index_add_(0, at_C, less_C1[:, 0], alpha=-1)
+                bias_grad_V = shifts_V if bias_grad_V is None else bias_grad_V + shifts_V
     return nats_N, hidden_grad_NM, weight_grad_VM, bias_grad_V

@@ -43,11 +43,6 @@ def test_losses_and_gradients_are_those_of_whole_logits(weight_N: torch.Tensor, 
         assert torch.allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-def test_in_one_chunk_the_losses_are_equal_to_the_bit() -> None:
-    hidden_NM, head, labels_N = made()
-    assert torch.equal(linear_cross_entropy(hidden_NM, head, labels_N, F32), plain(hidden_NM, head, labels_N))
-
-
 def test_a_second_backward_pass_with_other_weights_has_its_own_gradient() -> None:
     hidden_NM, head, labels_N = made()
     nats_N = linear_cross_entropy(hidden_NM, head, labels_N, F32, 3)

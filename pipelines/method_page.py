@@ -28,15 +28,15 @@ its knob does nothing: `exact` to the bit, `close` to 1e-5, `none` nothing; a te
 optimiser step as a multiple of plain training's, by [`make bench-training`](benchmarks.md#training); what methods learn
 and forget is in [a table](benchmarks.md#what-methods-learn-and-forget).
 
-**From refresh to refresh.** What a method needs again next time (past adapters, a Fisher, a count) belongs to the version
-and goes where it goes: promotion, rollback, backup. So does the plateau of `schedule: infinite`, which warms up and cools
-down once: every refresh trains on at the constant rate, and only its end is annealed for the release. The model before
-that is kept beside the release; the next refresh trains from it, while gate, merge and teachers look at the champion. A
-refresh whose recipe has no use for what was kept drops it, and says so.
+**From refresh to refresh.** What a method needs again next time (past adapters, a Fisher, a count) belongs to the
+version and goes where it goes: promotion, rollback, backup. So does the plateau of `schedule: infinite`, which warms
+up and cools down once: every refresh trains on at the constant rate, and only its end is annealed for the release.
+The model before that is kept beside the release; the next refresh trains from it, while gate, merge and teachers look
+at the champion. A refresh whose recipe has no use for what was kept drops it, and says so.
 
-**The stability gap.** With `train: {validate_early: true}` validation looks after steps 1, 2, 4, 8, … A task that gets worse
-first shows as depth (nats/token), the step of the worst look, recovery (steps until the loss is back, none if never) and
-area (nats/token × steps), in MLflow as numbers and as a plot.
+**The stability gap.** With `train: {validate_early: true}` validation looks after steps 1, 2, 4, 8, … A task that
+gets worse first shows as depth (nats/token), the step of the worst look, recovery (steps until the loss is back, none
+if never) and area (nats/token × steps), in MLflow as numbers and as a plot.
 """
 
 

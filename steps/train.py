@@ -172,7 +172,7 @@ def train(
         num_steps=training_set.num_steps,
         achieved=blocks.achieved(),
         history=workspace.relative(workspace.path / "history.jsonl"),
-        gap=gaps(history.rows.values()),
+        gap=ranks.agreed(gaps(history.rows.values())),
     )
 
 

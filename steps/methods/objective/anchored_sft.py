@@ -19,6 +19,9 @@ class AnchoredSft(Objective):
                 the gradient, and KL is of all probabilities before t: to-parent KL(p || p_parent), or from-parent
                 KL(p_parent || p)
 
+    Tokens that the model does not expect hardly count. That suits supervised rows, which it already half believes; new
+    text of another kind teaches it little, and its mean loss there can rise.
+
     Shapes:     N tokens of a step, however they fall into micro-batches
     Units:      nats per token
     Reduces to: next-token at power 0 and weight 0 (exact); dynamic fine-tuning (DFT) at weight 0

@@ -165,7 +165,7 @@ def costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         name: {"time": round(1 / ratio.speed, 2), "memory": round(ratio.memory, 2)}
         for (name, _), ratio in ratios(rows).items()
-        if "/" in name
+        if "/" in name and name not in SWITCHES
     }
 
 

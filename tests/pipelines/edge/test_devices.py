@@ -8,7 +8,7 @@ from steps.merge import merge
 from steps.train import train
 from tests.training import section
 
-MANY: dict[str, Any] = {"method": "meta-replay", "interpolation": 0.5}
+ALONE: dict[str, Any] = {"method": "magnitude"}  # its mask is drawn from what one process saw
 
 
 @pytest.mark.parametrize("wanted", ["cpu", "cuda"])
@@ -37,5 +37,5 @@ def test_more_processes_than_gpus_are_refused() -> None:
 
 def test_a_method_that_works_in_one_process_gets_one_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert num_processes(train, section(optimizer=MANY), wanted=0, gpus=4) == 1
-    assert "one of 4 GPUs is used: optimizer: meta-replay works in one process only" in caplog.text
+        assert num_processes(train, section(params=ALONE), wanted=0, gpus=4) == 1
+    assert "one of 4 GPUs is used: params: magnitude works in one process only" in caplog.text

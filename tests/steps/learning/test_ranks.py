@@ -2,7 +2,6 @@ import dataclasses
 import os
 import signal
 from pathlib import Path
-from shutil import which
 from typing import Any, NamedTuple
 
 import pytest
@@ -68,8 +67,6 @@ METHODS = {
     "a plateau": Case({"schedule": {"method": "infinite"}}),
     "layers computed again": Case(LORA | {"gradient_checkpointing": True}, blocks_per_step=3),
 }
-if which("g++"):
-    METHODS["compiled"] = Case({"compile": True}, blocks_per_step=3)
 ADAM = {"method": "adamw", "epsilon": 1e-6}  # below, a gradient that is all rounding error moves a weight by the rate
 
 

@@ -41,9 +41,10 @@ def make_workspace(folder: Path) -> Iterator[str]:
     (folder / "data" / "landing").mkdir(exist_ok=True)
     settings = folder / "perennial.yaml"
     name = "".join(c if c.isalnum() else "-" for c in folder.resolve().name.lower()).strip("-") or "perennial"
-    settings.write_text(
-        settings.read_text(encoding="utf-8").replace("name: perennial", f"name: {name}", 1), encoding="utf-8"
-    )
+    import yaml
+
+    line = yaml.safe_dump({"name": name}).strip()  # quoted where YAML would read a number or a truth
+    settings.write_text(settings.read_text(encoding="utf-8").replace("name: perennial", line, 1), encoding="utf-8")
     yield "next:"
     yield f"  edit {folder / 'data/tasks.yaml'}: your tasks"
     yield f"  perennial -w {folder} land TASK FILES…"

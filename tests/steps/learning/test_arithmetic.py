@@ -120,7 +120,6 @@ def test_a_refusal_comes_from_the_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's tracer
 @pytest.mark.parametrize("knobs", [{}, {"gradient_checkpointing": True}, {"params": LORA}])
 def test_compiled_layers_compute_the_same_and_compile_once_per_shape(tmp_path: Path, knobs: dict[str, Any]) -> None:
     torch._dynamo.reset()
@@ -136,6 +135,5 @@ def test_compiled_layers_compute_the_same_and_compile_once_per_shape(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's tracer
 def test_a_compiled_run_ends_like_one_never_stopped(tmp_path: Path) -> None:
     ends_like_one_never_stopped(tmp_path, section(compile=True))

@@ -62,9 +62,7 @@ def adopt(home: Home, state: StateType) -> StateType:
     return state.model_copy(update={"segments": tuple(segments)})
 
 
-def identity_of(
-    parent: str, parts: Sequence[str], consumed: Mapping[str, Sequence[str]], state: TrainingState
-) -> str:
+def identity_of(parent: str, parts: Sequence[str], consumed: Mapping[str, Sequence[str]], state: TrainingState) -> str:
     """What a version is called by: its parent, and the digests of all that belongs to it."""
     beside = [] if state.path is None else [state.digest]  # versions from before there was a state have none
     return digest_of([parent, *parts, consumed, *beside])

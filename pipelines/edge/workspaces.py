@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 SAMPLE = Path(__file__).resolve().parent.parent.parent
 FILES = (
     "perennial.yaml",
@@ -41,8 +43,6 @@ def make_workspace(folder: Path) -> Iterator[str]:
     (folder / "data" / "landing").mkdir(exist_ok=True)
     settings = folder / "perennial.yaml"
     name = "".join(c if c.isalnum() else "-" for c in folder.resolve().name.lower()).strip("-") or "perennial"
-    import yaml
-
     line = yaml.safe_dump({"name": name}).strip()  # quoted where YAML would read a number or a truth
     settings.write_text(settings.read_text(encoding="utf-8").replace("name: perennial", line, 1), encoding="utf-8")
     yield "next:"

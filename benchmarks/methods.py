@@ -78,6 +78,7 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 OBJECTIVES: dict[str, list[dict[str, Any]]] = {
     "threshold-margin": [{"method": "next-token"}, {"method": "threshold-margin"}],
+    "threshold-margin, weight 1": [{"method": "next-token"}, {"method": "threshold-margin", "weight": 1}],
     "logit-distill": [{"method": "next-token"}, {"method": "logit-distill"}],
     "feature-distill": [{"method": "next-token"}, {"method": "feature-distill"}],
     "anchor": [{"method": "next-token"}, {"method": "anchor"}],
@@ -94,7 +95,10 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "ema": {"method": "ema", "slow_weight": 0.95},
-    "meta-replay, 0.5": {"method": "meta-replay", "interpolation": 0.5, "interval_steps": 10},
+    **{
+        f"meta-replay, {share}": {"method": "meta-replay", "interpolation": share, "interval_steps": 10}
+        for share in (0.1, 0.3, 0.5, 0.8)
+    },
 }
 ADAPTERS = ("lora", "peft", "orthogonal-lora")
 

@@ -273,18 +273,17 @@ def summary(found: Mapping[str, Any]) -> dict[str, float]:
 def table(results: Sequence[dict[str, Any]]) -> None:
     """Means over seeds, with half the range."""
     columns = ("learned", "gain", "forgotten", "general")
-    print("| method | replay | learned | gain at the end | tasks forgotten | general forgotten | time |")
-    print(f"|{'---|' * 7}")
-    plain = [each["train_seconds"] for each in results if each["name"] == "plain fine-tuning"]
+    print("| method | replay | learned | gain at the end | tasks forgotten | general forgotten |")
+    print(f"|{'---|' * 6}")
     for name in dict.fromkeys(each["name"] for each in results):
         mine = [each for each in results if each["name"] == name]
         values = [summary(each) for each in mine]
         cells = []
         for column in columns:
             numbers = [value[column] for value in values]
-            cells.append(f"{sum(numbers) / len(numbers):+.3f} ± {(max(numbers) - min(numbers)) / 2:.3f}")
-        pace = sum(each["train_seconds"] for each in mine) / len(mine) / (sum(plain) / len(plain)) if plain else 0.0
-        print(f"| {name} | {mine[0]['replay_share']:.0%} | {' | '.join(cells)} | {pace:.2f} |")
+            spread = f" ± {(max(numbers) - min(numbers)) / 2:.3f}" if len(numbers) > 1 else ""
+            cells.append(f"{sum(numbers) / len(numbers):+.3f}{spread}")
+        print(f"| {name} | {mine[0]['replay_share']:.0%} | {' | '.join(cells)} |")
 
 
 def main() -> None:

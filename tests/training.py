@@ -68,4 +68,6 @@ def ends_like_one_never_stopped(root: Path, settings: TrainConfig, num_steps: in
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert resumed.digest == whole.digest
+    parent = load_file(straight.root / "parent/model.safetensors")
+    assert any(not torch.equal(parent[name], tensor) for name, tensor in expected.items()), "nothing was trained"
     return whole

@@ -225,7 +225,8 @@ def test_no_model_is_loaded_for_a_method_that_asks_nothing(workspace: Workspace,
     data = run_data_stages(workspace, {"topics": build_texts(workspace, {"a": prose(1)})})
     nowhere = build_model(workspace).model_copy(update={"path": "models/nowhere"})
     config = ReplayConfig.model_validate({"buffer": knobs})
-    replay(workspace, config, data.chosen, data.buffer, nowhere, nowhere, data.holdout.validation)
+    buffer = replay(workspace, config, data.chosen, data.buffer, nowhere, nowhere, data.holdout.validation)
+    assert len(buffer.segments) == 1  # there is no model at that path: asking one would have raised
 
 
 @pytest.mark.parametrize("knobs", METHODS[5:], ids=NAMES[5:])

@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
 from steps.methods.params._adapters import adapter_off, adapter_tensors, attach_adapter, keep_adapter, merged
+from steps.methods.params._shared import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ class Lora(Params):
 
     rank: int = Field(16, gt=0, description="dimensions of the change of each layer")
     alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank; no unit")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+    target_modules: Targets = Field(
         "all-linear", description="names of the layers to adapt; all-linear: all of them but the output layer"
     )
     init: str = Field("kaiming", description=f"where A and B begin: {', '.join(INITS)}")

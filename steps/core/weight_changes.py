@@ -5,8 +5,8 @@ Update norm: ||D|| with D = candidate - parent, Frobenius, and the same over ||p
 Effective rank of D: exp of the entropy of its singular values divided by their sum (Roy and Vetterli, "The effective
 rank: a measure of effective dimensionality", EUSIPCO 2007). 1 for one direction, r for r equally strong ones.
 
-Intruder dimensions (arXiv:2410.21228; `reduce_intruder_dimension` of peft counts them so): of the `top_vectors` first left
-singular vectors of the candidate, those whose largest |cosine| to any left singular vector of the parent is below
+Intruder dimensions (arXiv:2410.21228; `reduce_intruder_dimension` of peft counts them so): of the `top_vectors` first
+left singular vectors of the candidate, those whose largest |cosine| to any left singular vector of the parent is below
 epsilon. Only the parent's vectors of nonzero singular values count: what it never wrote to is new to it.
 
 Both are of the weights as they are stored: in bfloat16 the rounding of a small update is a part of it.
@@ -82,20 +82,19 @@ def weight_changes(
         if told:
             told(done + 1, len(pairs.names), "tensors")
     waiting = decomposed(moved, decompose_teraflops)
-    found = []
+    found, done = [], 0
     for change in moved:
+        measured: dict[str, float] = {}
         if change.norm == 0.0 and len(change.shape) == 2:
-            change = change.model_copy(update={"effective_rank": 0.0, "intruders": 0})
+            measured = {"effective_rank": 0.0, "intruders": 0}
         elif change.name in waiting:
             new_MN, old_MN = (as_matrix(tensor) for tensor in pairs.read(change.name))
-            measured = {
-                "effective_rank": effective_rank(new_MN - old_MN),
-                "intruders": num_intruders(new_MN, old_MN, top_vectors, epsilon),
-            }
-            change = change.model_copy(update=measured)
+            rank = effective_rank(new_MN - old_MN)
+            measured = {"effective_rank": rank, "intruders": num_intruders(new_MN, old_MN, top_vectors, epsilon)}
+            done += 1
             if told:
-                told(sum(each.effective_rank is not None for each in found) + 1, len(waiting), "matrices decomposed")
-        found.append(change)
+                told(done, len(waiting), "matrices decomposed")
+        found.append(change.model_copy(update=measured))
     return found
 
 
@@ -162,7 +161,7 @@ def as_matrix(tensor: "torch.Tensor") -> np.ndarray:
 
 
 def work_of(shape: Sequence[int]) -> float:
-    """About the teraflops that decomposing takes: three products of the matrix with itself, and three of its spectra."""
+    """About the teraflops that decomposing takes: three products of a matrix with itself, three spectra."""
     low, high = sorted(shape)
     return (6.0 * high * low**2 + 12.0 * low**3) / TERA
 

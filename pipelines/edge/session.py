@@ -381,9 +381,9 @@ def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:
     """The recipe with every `auto` replaced by what this device is good at, and what rules read by digest."""
     from steps.core.training import resolve_precision
 
-    sections: dict[str, Any] = {"clean": recipe.clean.pinned(root)}
+    sections: dict[str, Any] = {"clean": recipe.clean.pinned(root), "evaluate": recipe.evaluate.pinned(root)}
     for word in ("train", "evaluate"):
-        section = getattr(recipe, word)
+        section = sections.get(word, getattr(recipe, word))
         if section.precision == "auto":
             sections[word] = section.model_copy(update={"precision": resolve_precision("auto", device)})
     return recipe.model_copy(update=sections)

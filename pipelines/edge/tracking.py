@@ -213,11 +213,11 @@ def page(place: str) -> str | None:
     return urlunsplit((address.scheme, server, address.path.rstrip("/") + "/", "", f"/{place}?{TRAINING_VIEW}"))
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, whole: str = "report.md") -> str:
     """A description as long as MLflow's database takes it, cut between two lines."""
     if len(text) <= NOTE_CHARACTERS:
         return text
-    rest = "\n\n… the rest is in report.md"
+    rest = f"\n\n… the rest is in {whole}"
     return text[: NOTE_CHARACTERS - len(rest)].rsplit("\n", 1)[0] + rest
 
 
@@ -279,7 +279,8 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             return {}  # logged by conclude, where it is known which model is which
         case Verdict():
             found = dict(artifact.transfer)
-            found |= {f"change_nats_{c.task}": c.change_nats for c in artifact.comparisons if c.against == "champion"}
+            champions = [c for c in artifact.comparisons if c.against == "champion" and c.kind == "non-inferiority"]
+            found |= {f"change_{c.unit}_{c.task}": c.change for c in champions}
     return {f"{stage}/{key}": float(value) for key, value in found.items()}
 
 
@@ -295,10 +296,11 @@ def _gaps(found: Mapping[str, Gap]) -> dict[str, Any]:
 
 
 def scores(artifact: Any) -> dict[str, float]:
-    """The losses of a report, for the child run that belongs to one model."""
+    """The losses of a report and the scores of its suites, for the child run that belongs to one model."""
     if not isinstance(artifact, Report):
         return {}
-    return {f"evaluate/loss_{task}": score.loss_nats_per_token for task, score in artifact.anchor.items()}
+    losses = {f"evaluate/loss_{task}": score.loss_nats_per_token for task, score in artifact.anchor.items()}
+    return losses | {f"evaluate/suite_{_source(name)}": suite.score for name, suite in artifact.suites.items()}
 
 
 def _source(name: str) -> str:

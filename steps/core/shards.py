@@ -84,6 +84,17 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a JSON line to a file; on return it is on disk. A line that a kill cut short does not swallow it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * torn + canonical_json(row).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON lines of a file that we wrote; a missing file has none."""
     if not path.exists():

@@ -3,20 +3,23 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Frozen, GateItems, Model, Report, Score
 from steps.core.documents import Item, read_items
+from steps.core.examinee import Examinee
 from steps.core.item_budget import affordable
 from steps.core.likelihood import batches, continued, encode_items, first_context, prompt_of, summed_losses
-from steps.core.models import load_model, load_tokenizer
 from steps.core.rows import How
 from steps.core.scores import Scored, Scores
 from steps.core.shards import digest_of, digest_of_file, write_lines
 from steps.core.workspace import Workspace
+from steps.judging.asking import ask_all
 from steps.methods.privacy import masked
+from steps.methods.suite import Suite, suites_from_recipe
 
 logger = logging.getLogger(__name__)
 PARTS = ("anchor", "fresh", "recent")
@@ -43,6 +46,14 @@ class EvaluateConfig(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the weights in the forward pass; auto: what the device is good at, float32 on a CPU"
     )
+    suites: Annotated[tuple[SerializeAsAny[Suite], ...], BeforeValidator(suites_from_recipe)] = Field(
+        default_factory=lambda: suites_from_recipe("instructions"),
+        description="what is asked beside; instructions: whether a chat model still follows them (nothing of others)",
+    )
+
+    def pinned(self, root: Path) -> Self:
+        """The same, with the digests of the files that suites read among their knobs."""
+        return self.model_copy(update={"suites": tuple(suite.pinned(root) for suite in self.suites)})
 
 
 def evaluate(workspace: Workspace, config: EvaluateConfig, model: Model, items: GateItems) -> Report:
@@ -52,7 +63,9 @@ def evaluate(workspace: Workspace, config: EvaluateConfig, model: Model, items: 
         ValueError: an item's file does not hold what split wrote, an item has no tokens, or the model cannot be read.
     """
     parts = {(task, part): _read_part(workspace, items, task, part) for part in PARTS for task in getattr(items, part)}
-    parts, sampled = _within_budget(workspace, config, model, parts, set(items.fresh))
+    precision = "float32" if config.precision == "auto" else config.precision
+    examinee = Examinee(workspace.at(model.path), precision, workspace.device)
+    parts, sampled = _within_budget(workspace, config, examinee, parts, set(items.fresh))
     wanted = {item.id: item for rows in parts.values() for item in rows}
     first = {task: rows[0] for (task, part), rows in parts.items() if part == "anchor" and rows and task not in sampled}
     prompts = {task: item for task, item in sorted(first.items()) if config.sample_tokens}
@@ -62,7 +75,7 @@ def evaluate(workspace: Workspace, config: EvaluateConfig, model: Model, items: 
     unsampled = [item for item in prompts.values() if item.id not in scores.samples]
     if missing or unsampled:
         logger.info("%d of %d items and %d samples to evaluate", len(missing), len(wanted), len(unsampled))
-        _score_all(workspace, config, model, scores, missing, unsampled)
+        _score_all(workspace, config, examinee, scores, missing, unsampled)
     scores.keep(wanted)
 
     rows = [
@@ -77,9 +90,11 @@ def evaluate(workspace: Workspace, config: EvaluateConfig, model: Model, items: 
         for item in sorted(found, key=lambda item: item.id)
     ]
     write_lines(workspace.path / "items.jsonl", rows)
+    suites = ask_all(workspace, config.suites, model, examinee)
+    files = ["items.jsonl", "suites.jsonl"] if suites else ["items.jsonl"]
     means = {key: _score(found, scores.items) for key, found in sorted(parts.items()) if found}
     return Report(
-        digest=digest_of([model.digest, digest_of_file(workspace.path / "items.jsonl")]),
+        digest=digest_of([model.digest, *(digest_of_file(workspace.path / name) for name in files)]),
         path=workspace.relative(workspace.path),
         model=model.digest,
         anchor={task: score for (task, part), score in means.items() if part == "anchor"},
@@ -87,6 +102,7 @@ def evaluate(workspace: Workspace, config: EvaluateConfig, model: Model, items: 
         recent={task: score for (task, part), score in means.items() if part == "recent"},
         sampled=sampled,
         samples={task: scores.samples[item.id] for task, item in prompts.items()},
+        suites=suites,
     )
 
 
@@ -99,12 +115,12 @@ def _read_part(workspace: Workspace, items: GateItems, task: str, part: str) -> 
 
 
 def _within_budget(
-    workspace: Workspace, config: EvaluateConfig, model: Model, parts: Parts, new: set[str]
+    workspace: Workspace, config: EvaluateConfig, examinee: Examinee, parts: Parts, new: set[str]
 ) -> tuple[Parts, dict[str, int]]:
-    """The items to ask about, and of how many those of a sampled task were drawn; the same for every model of a line."""
+    """The items to ask about, and of how many those of a sampled task are; the same for every model of a line."""
     if config.budget_tokens is None:
         return parts, {}
-    tokenizer = load_tokenizer(workspace.at(model.path))
+    tokenizer = examinee.tokenizer
     context = first_context(tokenizer)
 
     def sizes(items: Sequence[Item]) -> list[int]:
@@ -122,22 +138,20 @@ def _within_budget(
 
 
 def _source_of(workspace: Workspace, config: EvaluateConfig, model: Model) -> str:
-    knobs = config.model_dump(mode="json", exclude={"batch_items", "budget_tokens"})
+    knobs = config.model_dump(mode="json", exclude={"batch_items", "budget_tokens", "suites"})
     return digest_of([model.digest, workspace.code, knobs])
 
 
 def _score_all(
     workspace: Workspace,
     config: EvaluateConfig,
-    model: Model,
+    examinee: Examinee,
     scores: Scores,
     missing: list[Item],
     unsampled: list[Item],
 ) -> None:
     """Score what is missing. After a kill the remaining batches are the same, so the numbers are too, bit for bit."""
-    folder = workspace.at(model.path)
-    network = load_model(folder, "float32" if config.precision == "auto" else config.precision, workspace.device)
-    tokenizer = load_tokenizer(folder)
+    network, tokenizer = examinee.network, examinee.tokenizer
     texts = encode_items(tokenizer, missing, config.item_tokens, config.labelled)
     context, done = first_context(tokenizer), 0
     for batch in batches(texts, config.batch_items):

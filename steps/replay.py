@@ -69,18 +69,17 @@ def evidence_of(
 ) -> Evidence:
     """What the refresh did to the model; `text`: of every document that may be asked about, by key."""
 
-    def asked(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        if not texts:
-            return np.zeros(0), np.zeros(0)
-        before_N = Lab(workspace, parent).losses(texts)  # one after the other: one model is in memory at a time
-        return before_N, Lab(workspace, candidate).losses(texts)
+    def asked(question: Callable[[Lab], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        before_N = question(Lab(workspace, parent))  # one after the other: one model is in memory at a time
+        return before_N, question(Lab(workspace, candidate))
 
     def losses(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        return asked([text[key] for key in keys])
+        texts = [text[key] for key in keys]
+        return asked(lambda lab: lab.losses(texts)) if texts else (np.zeros(0), np.zeros(0))
 
     def rise() -> dict[str, float]:
         items = [item for path in _validation_files(workspace, validation) for item in read_items(path)]
-        before_N, after_N = asked([item.text for item in items])
+        before_N, after_N = asked(lambda lab: lab.item_losses(items)) if items else (np.zeros(0), np.zeros(0))
         found: dict[str, list[float]] = {}
         for item, change in zip(items, (after_N - before_N).tolist(), strict=True):
             found.setdefault(item.task, []).append(change)

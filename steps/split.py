@@ -177,9 +177,9 @@ def _items_of(
     if corpus and corpus.num_documents and corpus.task.role == "train":
         surplus = config.fresh_items if old_anchor else 0  # at first the anchor itself is fresh, at no more cost
         fresh = gate_items[room : room + surplus]
-        write_lines(segment / "fresh.jsonl", (item.model_dump() for item in fresh))
+        write_lines(segment / "fresh.jsonl", map(row_of, fresh))
         if len(fresh) < config.min_fresh_items:
             fresh, pooled = anchor + fresh, True
-    write_lines(segment / "anchor.jsonl", (item.model_dump() for item in gate_items[:room]))
-    write_lines(segment / "validation.jsonl", (item.model_dump() for item in new_validation))
+    write_lines(segment / "anchor.jsonl", map(row_of, gate_items[:room]))
+    write_lines(segment / "validation.jsonl", map(row_of, new_validation))
     return Items(anchor, old_validation + new_validation, fresh, pooled)

@@ -133,6 +133,7 @@ def train(
             config.validation_items,
             config.validation_tokens,
             ranks.spread,
+            config.labelled,
         )
         guard = Guard(config.divergence, config.advice)
         done = 0

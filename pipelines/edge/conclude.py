@@ -7,7 +7,7 @@ again after a crash; whatever comes after it is made good by `settle` at the nex
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from steps.core.artifacts import (
     Verdict,
     Version,
 )
-from steps.core.documents import read_items
+from steps.core.documents import Item, read_items
 from steps.core.shards import digest_of, read_lines
 from steps.core.training_state import EMPTY
 
@@ -242,7 +242,7 @@ def _register(
 
 def _check_loads_back(do: "Session", folder: Path, report: Report) -> None:
     """Score a few items with the registered weights: they must score what was evaluated."""
-    from steps.core.likelihood import batches, encode, first_context, summed_losses
+    from steps.core.likelihood import batches, encode_items, first_context, summed_losses
     from steps.core.models import load_model, load_tokenizer
 
     config, gate = do.recipe.evaluate, do.made["clean"].holdout.gate
@@ -251,18 +251,23 @@ def _check_loads_back(do: "Session", folder: Path, report: Report) -> None:
     items = [
         item
         for task in sorted(gate.anchor)
-        for item in read_items(do.home.root / gate.path / task / "anchor.jsonl")[:per_task]
+        for item in _asked(read_items(do.home.root / gate.path / task / "anchor.jsonl"), evaluated)[:per_task]
     ]
     network, tokenizer = load_model(folder, config.precision, do.device), load_tokenizer(folder)
-    texts = encode(tokenizer, [(item.id, item.text) for item in items], config.item_tokens)
+    texts = encode_items(tokenizer, items, config.item_tokens, config.labelled)
     for batch in batches(texts, config.batch_items):
         for text, nats in zip(batch, summed_losses(network, batch, first_context(tokenizer)), strict=True):
             wanted = evaluated[text.name]
-            if wanted["tokens"] != len(text.tokens) or abs(nats - wanted["nats"]) / len(text.tokens) > TOLERANCE_NATS:
+            if wanted["tokens"] != text.num_losses or abs(nats - wanted["nats"]) / text.num_losses > TOLERANCE_NATS:
                 raise RuntimeError(
                     f"the registered version, loaded back from {folder}, scores item {text.name} at {nats:.4f} nats, "
                     f"evaluated at {wanted['nats']:.4f}; nothing was promoted"
                 )
+
+
+def _asked(items: Sequence[Item], evaluated: Mapping[str, Any]) -> list[Item]:
+    """Those that a sample did not leave out."""
+    return [item for item in items if item.id in evaluated]
 
 
 def _outcome(

@@ -384,6 +384,8 @@ def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:
     sections: dict[str, Any] = {"clean": recipe.clean.pinned(root), "evaluate": recipe.evaluate.pinned(root)}
     for word in ("train", "evaluate"):
         section = sections.get(word, getattr(recipe, word))
-        if section.precision == "auto":
-            sections[word] = section.model_copy(update={"precision": resolve_precision("auto", device)})
+        found: dict[str, Any] = {"precision": resolve_precision(section.precision, device)}
+        if section.labelled == "auto":
+            found["labelled"] = recipe.mix.labelled
+        sections[word] = section.model_copy(update=found)
     return recipe.model_copy(update=sections)

@@ -100,12 +100,15 @@ class Validation(Artifact):
 
 
 class GateItems(Artifact):
-    """Hold-out items that only evaluate and gate may look at: `<path>/<task>/{anchor,fresh}.jsonl`."""
+    """Hold-out items that only evaluate and gate may look at: `<path>/<task>/{anchor,fresh,recent}.jsonl`."""
 
     path: str
     anchor: dict[str, int] = Field(description="items of the frozen set, by task")
     fresh: dict[str, int] = Field(description="items of this refresh's batches, by task")
     pooled: tuple[str, ...] = Field((), description="tasks whose fresh set was too small and is their anchor set")
+    recent: dict[str, int] = Field(
+        default_factory=dict, description="items that were fresh in one of the refreshes before, by task; not yet retired"
+    )
 
 
 class Holdout(Artifact):
@@ -241,6 +244,10 @@ class Report(Artifact):
     model: str = Field(description="digest of the model that was evaluated")
     anchor: dict[str, Score]
     fresh: dict[str, Score]
+    recent: dict[str, Score] = Field(default_factory=dict, description="what was fresh and is not retired")
+    sampled: dict[str, int] = Field(
+        default_factory=dict, description="items of a task that its sample was drawn from; others are judged whole"
+    )
     samples: dict[str, str] = Field(default_factory=dict, description="a short continuation per task")
     suites: dict[str, SuiteScore] = Field(
         default_factory=dict, description="by suite; `<path>/suites.jsonl` has one line per question"

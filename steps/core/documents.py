@@ -43,6 +43,10 @@ class Item(Frozen):
     task: str
     document: str = Field(description="key of the document: items of one document are not independent")
     text: str
+    messages: tuple[Message, ...] | None = Field(
+        None, description="the turns of a labelled record, which is judged by its completions; none: plain text"
+    )
+    time: str | None = Field(None, description="of a labelled record, for chat templates that write the day")
 
 
 def joined(messages: Sequence[Message]) -> str:
@@ -57,17 +61,21 @@ def content_hash(text: str) -> str:
 
 def document_of(row: dict[str, Any], kind: type[DocumentType]) -> DocumentType:
     """A document from a row that we wrote."""
-    if row.get("messages"):
-        row = {**row, "messages": tuple(Message.model_construct(**one) for one in row["messages"])}
-    found: DocumentType = kind.model_construct(**row)  # type: ignore[assignment]  # the plugin forgets the type
+    found: DocumentType = kind.model_construct(**_with_turns(row))  # type: ignore[assignment]  # the plugin forgets it
     return found
 
 
-def row_of(document: Document) -> dict[str, Any]:
-    """A document as a row: what is absent is left out."""
-    row = {name: value for name, value in document if value is not None}
-    if document.messages:
-        row["messages"] = [message.model_dump() for message in document.messages]
+def _with_turns(row: dict[str, Any]) -> dict[str, Any]:
+    if not row.get("messages"):
+        return row
+    return {**row, "messages": tuple(Message.model_construct(**one) for one in row["messages"])}
+
+
+def row_of(record: Document | Item) -> dict[str, Any]:
+    """A document or an item as a row: what is absent is left out."""
+    row = {name: value for name, value in record if value is not None}
+    if record.messages:
+        row["messages"] = [message.model_dump() for message in record.messages]
     return row
 
 
@@ -79,4 +87,4 @@ def read_documents(folder: Path) -> Iterator[Document]:
 
 def read_items(path: Path) -> list[Item]:
     """The hold-out items of a file, in order."""
-    return [Item.model_construct(**row) for row in read_lines(path)]
+    return [Item.model_construct(**_with_turns(row)) for row in read_lines(path)]

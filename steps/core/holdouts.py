@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from steps.core.artifacts import GateItems, Holdout, HoldoutState, Segment, Validation
-from steps.core.documents import Item, read_items
+from steps.core.documents import Item, read_items, row_of
 from steps.core.shards import digest_of, read_lines, write_lines
 from steps.core.state import (
     HeldDocument,
@@ -124,8 +124,8 @@ def rows_of(workspace: Workspace, holdout: Holdout, task: str) -> np.ndarray:
     return found
 
 
-def _write(path: Path, rows: Sequence[Item | HeldDocument]) -> None:
-    write_lines(path, (row.model_dump() for row in rows))
+def _write(path: Path, items: Sequence[Item]) -> None:
+    write_lines(path, map(row_of, items))
 
 
 def order_of(key: str) -> str:
@@ -133,10 +133,18 @@ def order_of(key: str) -> str:
     return digest_of([SALT, key])
 
 
+def _item(task: str, document: HeldDocument, text: str) -> Item:
+    if not document.messages:
+        return Item(id=digest_of([task, document.key, text])[:16], task=task, document=document.key, text=text)
+    turns = [[turn.role, turn.content] for turn in document.messages]
+    name = digest_of([task, document.key, text, turns])[:16]  # another than that of the same text unlabelled
+    return Item(id=name, task=task, document=document.key, text=text, messages=document.messages, time=document.time)
+
+
 def cut_items(
     task: str, documents: Sequence[HeldDocument], part: Part, old: Sequence[Item], words: tuple[int, int]
 ) -> list[Item]:
-    """New items of a part, each of `words` words at least and at most.
+    """New items of a part: passages of `words` words at least and at most, labelled documents whole.
 
     One of each document in the order of their hashes, then a second of each, and so on.
     """
@@ -145,11 +153,10 @@ def cut_items(
     own_part = [document for document in documents if document.part == part]
     for document in sorted(own_part, key=lambda document: order_of(document.key)):
         own = []
-        for text in passages(document.text, words[1], words[0]):
+        for text in [document.text] if document.messages else passages(document.text, words[1], words[0]):
             if text not in seen:
                 seen.add(text)
-                name = digest_of([task, document.key, text])[:16]
-                own.append(Item(id=name, task=task, document=document.key, text=text))
+                own.append(_item(task, document, text))
         queues.append(sorted(own, key=lambda item: item.id))
     rounds: Iterator[Item | None] = chain.from_iterable(zip_longest(*queues))
     return [item for item in rounds if item is not None]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from steps.core.artifacts import Model
-from steps.core.likelihood import Encoded, batches, encode, first_context, summed_losses
+from steps.core.documents import Item
+from steps.core.likelihood import Encoded, batches, encode, encode_items, first_context, summed_losses
 from steps.core.models import load_model, load_tokenizer, token_losses
 from steps.core.training import reproducible
 from steps.core.workspace import Workspace
@@ -39,7 +40,19 @@ class Lab:
         context = first_context(self._tokenizer)
         for batch in self._batches(texts, "losses"):
             for text, nats in zip(batch, summed_losses(self._network, batch, context), strict=True):
-                found_N[int(text.name)] = nats / len(text.tokens)
+                found_N[int(text.name)] = nats / text.num_losses
+        return found_N
+
+    def item_losses(self, items: Sequence[Item]) -> np.ndarray:
+        """Mean loss of what counts of each hold-out item, nats per token, float64 [N]."""
+        self._load()
+        context, places = first_context(self._tokenizer), {item.id: place for place, item in enumerate(items)}
+        found_N, done = np.zeros(len(items)), 0
+        for batch in batches(encode_items(self._tokenizer, items, self._max_tokens), self._batch_texts):
+            self._workspace.progress(done, len(items), "items")
+            for text, nats in zip(batch, summed_losses(self._network, batch, context), strict=True):
+                found_N[places[text.name]] = nats / text.num_losses
+            done += len(batch)
         return found_N
 
     def embeddings(self, texts: Sequence[str]) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from steps.core.artifacts import Validation
 from steps.core.blocks import VALIDATION
 from steps.core.documents import read_items
-from steps.core.likelihood import batches, encode, first_context, summed_losses
+from steps.core.likelihood import batches, encode_items, first_context, summed_losses
 from steps.core.models import load_tokenizer
+from steps.core.rows import How
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class HeldOut:
         num_items: int,
         num_tokens: int,
         spread: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] = one_by_one,
+        labelled: How = "auto",
     ) -> None:
         self._spread = spread
         tokenizer = load_tokenizer(parent)
@@ -45,7 +47,7 @@ class HeldOut:
         for task in sorted(validation.num_items):
             items = read_items(folder / task / "validation.jsonl")[:num_items]
             if items:
-                self._texts[task] = encode(tokenizer, [(item.id, item.text) for item in items], num_tokens)
+                self._texts[task] = encode_items(tokenizer, items, num_tokens, labelled)
 
     def losses(self, network: Any) -> dict[str, float]:
         """Mean loss of each task's items, in nats per token."""
@@ -53,7 +55,7 @@ class HeldOut:
         for task, texts in self._texts.items():
             parts = list(batches(texts, VALIDATION_BATCH))
             nats = sum(self._spread(lambda part: sum(summed_losses(network, part, self._context)), parts))
-            means[f"{VALIDATION}{task}"] = nats / sum(len(text.tokens) for text in texts)
+            means[f"{VALIDATION}{task}"] = nats / sum(text.num_losses for text in texts)
         return means
 
 

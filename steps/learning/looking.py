@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from steps.core.artifacts import Frozen
+from steps.core.rows import How
 
 
 class Looking(Frozen):
@@ -14,7 +15,8 @@ class Looking(Frozen):
         description="validate after steps 1, 2, 4, 8 … too, up to validate_steps: the stability gap is measured",
     )
     validation_items: int = Field(16, ge=0, description="items per task at each validation, the first of them")
-    validation_tokens: int = Field(64, gt=1, description="tokens read of each item")
+    validation_tokens: int = Field(64, gt=1, description="tokens of each item that count")
+    labelled: How = Field("auto", description="how labelled validation items are written; auto: as mix.labelled says")
 
     def looks(self, step: int) -> bool:
         """Whether the recipe asks for a validation after a step; the last one has it always."""

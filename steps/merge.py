@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from steps.core.artifacts import Frozen, Model, Validation
+from steps.core.artifacts import Frozen, Model, Trained, Validation
 from steps.core.method import from_recipe
 from steps.core.models import describe_model, publish, writing
 from steps.core.workspace import Workspace
-from steps.methods.merge import Merge
+from steps.methods.merge import Merge, Sources
 
 
 class MergeConfig(Frozen):
@@ -20,21 +20,26 @@ class MergeConfig(Frozen):
     )
 
 
-def merge(workspace: Workspace, config: MergeConfig, parent: Model, trained: Model, validation: Validation) -> Model:
+def merge(workspace: Workspace, config: MergeConfig, parent: Model, trained: Trained, validation: Validation) -> Model:
     """Make the candidate out of the parent and the trained model.
 
     Raises:
-        ValueError: the two models do not fit together.
+        ValueError: the models do not fit together, or training kept too few of them.
         OSError: the disk is full.
     """
-    at_parent, at_trained = workspace.at(parent.path), workspace.at(trained.path)
+    sources = Sources(
+        parent=workspace.at(parent.path),
+        trained=workspace.at(trained.model.path),
+        checkpoints=tuple(workspace.at(checkpoint.path) for checkpoint in trained.checkpoints),
+        seed=workspace.seed,
+    )
     partial = workspace.path / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with writing(workspace.path / "model"):
-            made = config.rule.merge(at_parent, at_trained, partial)
-            if made == at_trained:
-                return trained
+            made = config.rule.merge(sources, partial)
+            if made == sources.trained:
+                return trained.model
             publish(made, workspace.path / "model")
     finally:
         shutil.rmtree(partial, ignore_errors=True)

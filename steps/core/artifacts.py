@@ -217,6 +217,12 @@ class Trained(Artifact):
     achieved: dict[str, int] = Field(default_factory=dict, description="loss tokens trained on, by source")
     history: str = Field(description="file with one JSON object per step: losses, learning rate, norms")
     gap: dict[str, Gap] = Field(default_factory=dict, description="by task, where validation looked often enough")
+    checkpoints: tuple[Model, ...] = Field((), description="its models at the last checkpoints, oldest first")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose new text it was trained on."""
+        return tuple(sorted(source.removeprefix("new/") for source in self.achieved if source.startswith("new/")))
 
 
 class Score(Frozen):
@@ -281,6 +287,7 @@ class Comparison(Frozen):
     against: str = Field(description="champion, or the name of a pinned reference")
     kind: Literal["non-inferiority", "superiority", "must-hold"]
     outcome: Literal["pass", "fail", "undecided"]
+    part: Literal["anchor", "fresh", "recent"] = Field("anchor", description="the set of hold-out items")
     unit: Literal["nats", "points"] = Field("nats", description="nats/token of loss; points of 100 of a score")
     change: float = Field(description="mean paired change; negative is better")
     low: float = Field(description="lower end of the 95 % interval of the change")
@@ -297,9 +304,10 @@ class Comparison(Frozen):
     @classmethod
     def _renamed(cls, fields: Any) -> Any:
         """Records from before there were suites say the unit in the names."""
-        if isinstance(fields, dict):
-            return {name.removesuffix("_nats"): value for name, value in fields.items()}
-        return fields
+        if not isinstance(fields, dict) or "change_nats" not in fields:
+            return fields
+        part = {"part": "fresh"} if fields.get("kind") == "superiority" else {}
+        return {name.removesuffix("_nats"): value for name, value in fields.items()} | part
 
     change_nats = property(lambda self: self.change)  # until the last reader is mended
     low_nats = property(lambda self: self.low)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from steps.core.method import Cite
-from steps.methods.merge import Merge
+from steps.methods.merge import Merge, Sources
 
 
 class TrainedAsItIs(Merge):
@@ -16,9 +16,9 @@ class TrainedAsItIs(Merge):
 
     cite: ClassVar[Cite] = Cite(title="No merge", id="ours", where="this file", checked="code")
 
-    def merge(self, parent: Path, trained: Path, folder: Path) -> Path:
+    def merge(self, sources: Sources, folder: Path) -> Path:
         """The trained model's folder."""
-        return trained
+        return sources.trained
 
 
 globals()["None"] = TrainedAsItIs  # the name that `method: none` asks for is a keyword, so no class can be called so

@@ -38,6 +38,9 @@ class SplitConfig(Frozen):
     gate_items: int = Field(100, ge=1, description="items of a task's anchor set, at most; frozen once it is full")
     fresh_items: int = Field(100, ge=0, description="items of a train task's fresh set, at most")
     min_fresh_items: int = Field(100, ge=0, description="items under which a fresh set is pooled with the anchor set")
+    fresh_refreshes: int = Field(
+        4, ge=1, description="refreshes that a fresh set is judged in, its own the first; then it retires"
+    )
     validation_items: int = Field(24, ge=0, description="items of a task's validation set, at most; frozen once full")
 
     @model_validator(mode="after")
@@ -58,7 +61,7 @@ class SplitConfig(Frozen):
 def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus], old: HoldoutState) -> Holdout:
     """Hold out documents by the hash of their key, near-duplicates of a task on one side, and cut them into items.
 
-    Below the stage's folder: `segment/` (what this attempt adds to the state), `gate/<task>/{anchor,fresh}.jsonl` and
+    Below the stage's folder: `segment/` (what this attempt adds to the state), `gate/<task>/*.jsonl`,
     `validation/<task>/validation.jsonl` (the full sets, for every task seen so far), and `rows/<task>.npy` (which
     records of this attempt are free, held out or superseded).
 
@@ -69,7 +72,7 @@ def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus
     corpus = {task: own for task, own in corpus.items() if not own.held}
     held = {part: held_folders(workspace, old, part) for part in PARTS}
     gone = withdrawn(corpus, held)
-    before = without(current_items(workspace, old), {key for key, _, _ in gone})
+    before = without(current_items(workspace, old, config.fresh_refreshes - 1), {key for key, _, _ in gone})
     write_lines(workspace.path / "segment" / "removed.jsonl", ({"key": key, "task": task} for key, task, _ in gone))
     scans = {task: scan_all(workspace, old, held, own) for task, own in corpus.items()}
     live = newest({task: scan.fingerprints for task, scan in scans.items()})
@@ -90,7 +93,8 @@ def split(workspace: Workspace, config: SplitConfig, corpus: Mapping[str, Corpus
         write_items(workspace.path, name, items[name])
     shutil.rmtree(workspace.path / "parts", ignore_errors=True)
     (workspace.path / "rows").mkdir(exist_ok=True)
-    return describe(workspace, workspace.path, old.segments, items, held_out, workspace.path / "rows")
+    rows = workspace.path / "rows"
+    return describe(workspace, workspace.path, old.segments, items, held_out, rows, config.fresh_refreshes)
 
 
 def side_of(config: SplitConfig, task: TaskFacts, key: str) -> Part | None:
@@ -167,7 +171,8 @@ def _items_of(
     """The full sets of a task, and in the segment what is new in them."""
     old_anchor, old_validation = before.anchor.get(name, []), before.validation.get(name, [])
     words = (config.min_passage_words, config.passage_words)
-    gate_items = cut_items(name, added, "gate", old_anchor, words)
+    recent = before.recent.get(name, [])
+    gate_items = cut_items(name, added, "gate", old_anchor + recent, words)
     room = max(0, config.gate_items - len(old_anchor))
     anchor = old_anchor + gate_items[:room]
     new_validation = cut_items(name, added, "validation", old_validation, words)
@@ -182,4 +187,4 @@ def _items_of(
             fresh, pooled = anchor + fresh, True
     write_lines(segment / "anchor.jsonl", map(row_of, gate_items[:room]))
     write_lines(segment / "validation.jsonl", map(row_of, new_validation))
-    return Items(anchor, old_validation + new_validation, fresh, pooled)
+    return Items(anchor, old_validation + new_validation, fresh, pooled, recent)

@@ -107,7 +107,7 @@ class GateItems(Artifact):
     fresh: dict[str, int] = Field(description="items of this refresh's batches, by task")
     pooled: tuple[str, ...] = Field((), description="tasks whose fresh set was too small and is their anchor set")
     recent: dict[str, int] = Field(
-        default_factory=dict, description="items that were fresh in one of the refreshes before, by task; not yet retired"
+        default_factory=dict, description="items that were fresh in a refresh before, and are not yet retired, by task"
     )
 
 
@@ -120,6 +120,7 @@ class Holdout(Artifact):
     validation: Validation
     gate: GateItems
     held_out: dict[str, int] = Field(description="records of this attempt held out, by task")
+    fresh_refreshes: int = Field(1, description="refreshes that a fresh set is judged in, its own the first")
 
 
 class Kept(Artifact):

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Items:
     validation: list[Item]
     fresh: list[Item] | None = None  # of this attempt's batches; none: the task has no such set
     pooled: bool = False  # its fresh set was too small and holds its anchor set
+    recent: list[Item] = field(default_factory=list)  # fresh in one of the refreshes before, not yet retired
 
 
 def held_folders(workspace: Workspace, state: HoldoutState, part: Part, task: str | None = None) -> list[Path]:
@@ -47,11 +48,13 @@ def held_folders(workspace: Workspace, state: HoldoutState, part: Part, task: st
 
 
 def write_items(folder: Path, task: str, items: Items) -> None:
-    """The full sets of a task: `gate/<task>/{anchor,fresh}.jsonl` and `validation/<task>/validation.jsonl`."""
+    """The full sets of a task: `gate/<task>/{anchor,fresh,recent}.jsonl`, `validation/<task>/validation.jsonl`."""
     _write(folder / "gate" / task / "anchor.jsonl", items.anchor)
     _write(folder / "validation" / task / "validation.jsonl", items.validation)
     if items.fresh is not None:
         _write(folder / "gate" / task / "fresh.jsonl", items.fresh)
+    if items.recent:
+        _write(folder / "gate" / task / "recent.jsonl", items.recent)
 
 
 def describe(
@@ -61,6 +64,7 @@ def describe(
     items: Mapping[str, Items],
     held_out: dict[str, int],
     rows: Path,
+    fresh_refreshes: int = 1,
 ) -> Holdout:
     """The artifact over the files below a folder: `segment/`, `gate/`, `validation/`; `rows` lies in that of split."""
     for name in ("gate", "validation", "segment"):
@@ -85,8 +89,10 @@ def describe(
             anchor={task: len(own.anchor) for task, own in items.items()},
             fresh={task: len(own.fresh) for task, own in items.items() if own.fresh is not None},
             pooled=pooled,
+            recent={task: len(own.recent) for task, own in items.items() if own.recent},
         ),
         held_out=held_out,
+        fresh_refreshes=fresh_refreshes,
     )
 
 
@@ -98,7 +104,7 @@ def without_tasks(workspace: Workspace, folder: Path, holdout: Holdout, tasks: C
     write_lines(
         target / "removed.jsonl", (row for row in read_lines(source / "removed.jsonl") if row["task"] not in tasks)
     )
-    old = current_items(workspace, HoldoutState(digest="", segments=tuple(before)))
+    old = current_items(workspace, HoldoutState(digest="", segments=tuple(before)), holdout.fresh_refreshes - 1)
     items = {}
     for task in holdout.gate.anchor:
         gate, validation = workspace.at(holdout.gate.path) / task, workspace.at(holdout.validation.path) / task
@@ -109,13 +115,16 @@ def without_tasks(workspace: Workspace, folder: Path, holdout: Holdout, tasks: C
                 read_items(validation / "validation.jsonl"),
                 fresh,
                 task in holdout.gate.pooled,
+                read_items(gate / "recent.jsonl"),
             )
         elif task in old.anchor or task in old.validation:
-            items[task] = Items(old.anchor.get(task, []), old.validation.get(task, []))
+            recent = old.recent.get(task, [])
+            items[task] = Items(old.anchor.get(task, []), old.validation.get(task, []), recent=recent)
     for task, own in items.items():
         write_items(folder, task, own)
     held_out = {task: count for task, count in holdout.held_out.items() if task not in tasks}
-    return describe(workspace, folder, before, items, held_out, workspace.at(holdout.rows))
+    rows = workspace.at(holdout.rows)
+    return describe(workspace, folder, before, items, held_out, rows, holdout.fresh_refreshes)
 
 
 def rows_of(workspace: Workspace, holdout: Holdout, task: str) -> np.ndarray:

@@ -6,7 +6,8 @@ A segment is a folder that one refresh wrote and nothing changes afterwards. Seg
   `{key, why}`); `segment.json` has the serial number of the refresh, the replay method with its counters, and what it
   told. A segment that lists every document held stands alone: it replaces those before it;
 - hold-outs: `removed.jsonl` (rows `{key}`), then, per task, `<task>/documents.jsonl` (held documents) and the items
-  `<task>/{anchor,fresh,validation}.jsonl`.
+  `<task>/{anchor,fresh,validation}.jsonl`. Each accepted refresh leaves one segment, so a segment's place says how many
+  refreshes ago its items were fresh; those of older segments than are asked for are retired, and not read.
 """
 
 import json
@@ -61,6 +62,7 @@ class HeldOut:
     documents: list[HeldDocument] = field(default_factory=list)
     anchor: dict[str, list[Item]] = field(default_factory=dict)
     validation: dict[str, list[Item]] = field(default_factory=dict)
+    recent: dict[str, list[Item]] = field(default_factory=dict)  # fresh in one of the last refreshes
 
     def parts(self) -> dict[str, Part]:
         """The part of every key that is held out."""
@@ -83,9 +85,12 @@ def digest_of_segments(segments: Sequence[Segment]) -> str:
     return digest_of([segment.digest for segment in segments])
 
 
-def current_items(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
-    """The items as they stand, without those of withdrawn documents; the documents themselves are not read."""
-    return _read_holdout(workspace, holdout, documents=False)
+def current_items(workspace: Workspace, holdout: HoldoutState, num_recent: int = 0) -> HeldOut:
+    """The items as they stand, without those of withdrawn documents; the documents themselves are not read.
+
+    `num_recent`: of how many refreshes, the last ones, the items that were fresh then are wanted too.
+    """
+    return _read_holdout(workspace, holdout, documents=False, num_recent=num_recent)
 
 
 def current_holdout(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
@@ -93,9 +98,9 @@ def current_holdout(workspace: Workspace, holdout: HoldoutState) -> HeldOut:
     return _read_holdout(workspace, holdout, documents=True)
 
 
-def _read_holdout(workspace: Workspace, holdout: HoldoutState, *, documents: bool) -> HeldOut:
-    held = HeldOut()
-    for segment in holdout.segments:
+def _read_holdout(workspace: Workspace, holdout: HoldoutState, *, documents: bool, num_recent: int = 0) -> HeldOut:
+    held, first_recent = HeldOut(), len(holdout.segments) - num_recent
+    for place, segment in enumerate(holdout.segments):
         folder = workspace.at(segment.path)
         held = without(held, {row["key"] for row in read_lines(folder / "removed.jsonl")})
         for task in sorted(path.name for path in folder.iterdir() if path.is_dir()):
@@ -104,6 +109,8 @@ def _read_holdout(workspace: Workspace, holdout: HoldoutState, *, documents: boo
                 held.documents.extend(document_of(row, HeldDocument) for row in rows)
             held.anchor.setdefault(task, []).extend(read_items(folder / task / "anchor.jsonl"))
             held.validation.setdefault(task, []).extend(read_items(folder / task / "validation.jsonl"))
+            if place >= first_recent and (fresh := read_items(folder / task / "fresh.jsonl")):
+                held.recent.setdefault(task, []).extend(fresh)
     return held
 
 
@@ -114,7 +121,7 @@ def without(held: HeldOut, keys: set[str]) -> HeldOut:
         return {task: [item for item in own if item.document not in keys] for task, own in items.items()}
 
     documents = [document for document in held.documents if document.key not in keys]
-    return HeldOut(documents, rest(held.anchor), rest(held.validation))
+    return HeldOut(documents, rest(held.anchor), rest(held.validation), rest(held.recent))
 
 
 def read_counted(folder: Path) -> list[CountedDocument]:

@@ -6,8 +6,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from steps.core.artifacts import Frozen, Model, Trained, Validation
+from steps.core.front import FRONT
 from steps.core.method import from_recipe
 from steps.core.models import describe_model, publish, writing
+from steps.core.validated import Validated
 from steps.core.workspace import Workspace
 from steps.methods.merge import Merge, Sources
 
@@ -16,7 +18,7 @@ class MergeConfig(Frozen):
     """The recipe's section `merge`."""
 
     rule: Annotated[SerializeAsAny[Merge], BeforeValidator(from_recipe("merge"))] = Field(
-        description="how the two become one: {method: none} takes the trained model"
+        description="how the two become one: {method: none} takes the trained model, {method: sweep} the best of some"
     )
 
 
@@ -32,6 +34,8 @@ def merge(workspace: Workspace, config: MergeConfig, parent: Model, trained: Tra
         trained=workspace.at(trained.model.path),
         checkpoints=tuple(workspace.at(checkpoint.path) for checkpoint in trained.checkpoints),
         seed=workspace.seed,
+        trained_on=trained.tasks,
+        changes=Validated(workspace, workspace.at(parent.path), validation).changes,
     )
     partial = workspace.path / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -40,6 +44,8 @@ def merge(workspace: Workspace, config: MergeConfig, parent: Model, trained: Tra
             made = config.rule.merge(sources, partial)
             if made == sources.trained:
                 return trained.model
+            if (made / FRONT).exists():
+                (made / FRONT).replace(workspace.path / FRONT)  # beside the model: inside it would be shipped
             publish(made, workspace.path / "model")
     finally:
         shutil.rmtree(partial, ignore_errors=True)

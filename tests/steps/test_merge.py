@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from steps.core.artifacts import Model, Trained, Validation
+from steps.core.front import FRONT, read_front
 from steps.core.models import load_model
 from steps.merge import MergeConfig, merge
-from tests.tiny_models import STATE, parent_model, tiny_workspace
+from tests.tiny_models import STATE, parent_model, tiny_workspace, validation_items
 
 NOTHING = Validation(digest="none", path="data/split", num_items={})
 
@@ -69,6 +70,22 @@ def test_chance_is_the_recipes_seed(tmp_path: Path) -> None:
         parent, trained = parent_model(workspace, "parent"), parent_model(workspace, "trained", seed=1)
         digests.add(merge(workspace, config("dare"), parent, after(trained), NOTHING).digest)
     assert len(digests) == 2
+
+
+def test_a_sweep_leaves_its_front_beside_the_model(tmp_path: Path) -> None:
+    workspace = tiny_workspace(tmp_path, "merge")
+    parent, trained = parent_model(workspace, "parent"), parent_model(workspace, "trained", seed=1)
+    section = MergeConfig.model_validate(
+        {"rule": {"method": "sweep", "over": "linear", "values": [0.5, 1.0], "validation_items": 2}}
+    )
+    made = merge(workspace, section, parent, after(trained), validation_items(workspace))
+    assert sorted(path.name for path in workspace.path.iterdir()) == [FRONT, "model"]
+    assert not (workspace.at(made.path) / FRONT).exists(), "what stands in the model's folder is shipped"
+    front = read_front(workspace.at(made.path))
+    assert front is not None
+    assert front.trained == ("alpha",)
+    alone = merge(workspace, config("linear", weight=front.chosen.value), parent, after(trained), NOTHING)
+    assert made.digest == alone.digest
 
 
 def test_merging_again_makes_the_same_bytes(tmp_path: Path) -> None:

@@ -4,20 +4,33 @@ One verb, `merge`: checkpoint folders of one architecture in, the folder of the 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from steps.core.front import Change
 from steps.core.method import Method
+
+Look = Callable[[Path, int | None, int], Mapping[str, Change]]  # model, items per task (none: all), tokens of an item
+
+
+def _unseen(model: Path, num_items: int | None, num_tokens: int) -> Mapping[str, Change]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The checkpoint folders that a candidate is made of, and what chance is drawn from."""
+    """The checkpoint folders that a candidate is made of, what chance is drawn from, and what may be looked at.
+
+    `changes`: each task's change of loss under a model against the parent, on validation items.
+    """
 
     parent: Path
     trained: Path
     checkpoints: tuple[Path, ...] = ()  # earlier models of the same training run, oldest first
     seed: int = 0
+    trained_on: tuple[str, ...] = ()  # tasks with new text
+    changes: Look = _unseen
 
 
 class Merge(Method, ABC):

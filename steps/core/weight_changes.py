@@ -248,16 +248,18 @@ def in_all(changes: Sequence[MatrixChange], layer: int | None = None) -> LayerCh
         _together(change.norm for change in changes),
         _together(change.parent_norm for change in changes),
     )
-    measured = [change for change in changes if change.intruders is not None]
-    ranks = [change.effective_rank for change in measured if change.effective_rank]
+    matrices = [change for change in changes if len(change.shape) == 2]
+    moved = [change for change in matrices if change.norm != 0.0]
+    ranks = [change.effective_rank for change in moved if change.effective_rank is not None]
+    intruders = [change.intruders for change in moved if change.intruders is not None]
     return LayerChange(
         layer=layer,
         norm=norm,
         relative=ratio(norm, parent_norm),
-        effective_rank=math.fsum(ranks) / len(ranks) if ranks else 0.0 if measured else None,
-        intruders=sum(change.intruders or 0 for change in measured) if measured else None,
-        num_matrices=sum(len(change.shape) == 2 for change in changes),
-        num_decomposed=len(measured),
+        effective_rank=math.fsum(ranks) / len(ranks) if ranks else None if moved else 0.0,
+        intruders=None if moved and not intruders else sum(intruders),
+        num_matrices=len(matrices),
+        num_decomposed=len(matrices) - len(moved) + len(ranks),
     )
 
 

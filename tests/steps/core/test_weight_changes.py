@@ -118,11 +118,24 @@ def test_one_changed_matrix_is_found_with_its_norm_rank_and_place(tmp_path: Path
 
 def test_the_norm_of_a_layer_is_that_of_its_tensors_together() -> None:
     parts = [
-        MatrixChange(name=str(n), layer=0, kind="q", shape=(2, 2), norm=norm, parent_norm=stood, intruders=n)
+        MatrixChange(
+            name=str(n),
+            layer=0,
+            kind="q",
+            shape=(2, 2),
+            norm=norm,
+            parent_norm=stood,
+            intruders=n,
+            effective_rank=n + 1,
+        )
         for n, (norm, stood) in enumerate([(3.0, 6.0), (4.0, 8.0)])
     ]
-    whole = in_all(parts, layer=0)
+    unchanged = parts[0].model_copy(update={"norm": 0.0, "parent_norm": 0.0, "effective_rank": 0.0, "intruders": 0})
+    whole = in_all([*parts, unchanged], layer=0)
     assert (whole.norm, whole.relative, whole.intruders) == (5.0, 0.5, 1)
+    assert whole.effective_rank == 1.5, "the mean is over what changed"
+    unknown = parts[0].model_copy(update={"effective_rank": None, "intruders": None})
+    assert in_all([unknown, unchanged]).intruders is None, "what changed was not decomposed"
 
 
 def test_how_the_tensors_are_spread_over_files_does_not_count(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from steps.clean import CleanConfig
+from steps.compare import CompareConfig
 from steps.core.method import from_recipe
 from steps.core.shards import digest_of
 from steps.evaluate import EvaluateConfig
@@ -66,12 +67,13 @@ class Recipe(BaseModel):
     merge: MergeConfig
     evaluate: EvaluateConfig
     gate: GateConfig
+    compare: CompareConfig = CompareConfig()
     replay: ReplayConfig
     pilot: PilotConfig = PilotConfig()
 
     def fingerprint(self) -> str:
-        """The identity of a refresh by the recipe: everything in it but its name and how pilots are run."""
-        return digest_of(self.model_dump(mode="json", exclude={"name", "pilot"}))
+        """The identity of a refresh by the recipe: everything in it that decides what it makes: not its name, pilots, what is told."""
+        return digest_of(self.model_dump(mode="json", exclude={"name", "pilot", "compare"}))
 
     def dump(self) -> dict[str, Any]:
         """The recipe as plain values, every default written out."""

@@ -4,6 +4,7 @@ from pipelines.edge.orchestration import flow
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.session import Session
 from steps.clean import clean
+from steps.compare import compare
 from steps.evaluate import evaluate
 from steps.gate import gate
 from steps.ingest import ingest
@@ -40,5 +41,6 @@ def refresh(do: Session) -> Outcome:
     report = do(evaluate, recipe.evaluate, candidate, holdout.gate)
     references = [do(evaluate, recipe.evaluate, model, holdout.gate) for model in parent.references]
     verdict = do(gate, recipe.gate, report, baseline, references, parent.history, holdout.gate)
+    changes = do(compare, recipe.compare, parent.model, candidate, parent.references, holdout.validation)
     buffer = do(replay, recipe.replay, chosen, parent.buffer, parent.model, candidate, holdout.validation)
-    return do.conclude(verdict, candidate, trained, report, baseline, buffer, kept.index, holdout.state)
+    return do.conclude(verdict, candidate, trained, report, baseline, changes, buffer, kept.index, holdout.state)

@@ -21,6 +21,7 @@ STAGES = (
     "merge",
     "evaluate",
     "gate",
+    "compare",
     "replay",
     "conclude",
 )

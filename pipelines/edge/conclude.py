@@ -23,6 +23,7 @@ from pipelines.edge.registry import WEIGHTS, Registry, stage_folder
 from pipelines.edge.tracking import end_run
 from steps.core.artifacts import (
     Buffer,
+    Changes,
     Corpus,
     History,
     HoldoutState,
@@ -55,6 +56,7 @@ def conclude(
     trained: Trained,
     report: Report,
     baseline: Report,
+    changes: Changes,
     buffer: Buffer,
     index: Index,
     holdout: HoldoutState,
@@ -84,7 +86,7 @@ def conclude(
     reasons = (*reasons, *remarks(do.made))
     outcome = _outcome(do, kind, reasons, number, verdict, report, baseline)
     versioning.commit_stages(do.home.root)
-    log_refresh(do, outcome, verdict, report, baseline, trained)
+    log_refresh(do, outcome, verdict, report, baseline, trained, changes)
 
     registry.tag(number, "perennial.verdict", kind)
     registry.move("candidate", number, f"attempt {do.attempt[:8]}")

@@ -18,6 +18,7 @@ CHOOSES = {  # a reader by the file, masks for what is shown
     "ingest": ("reader", "privacy"),
     "clean": ("reader", "privacy"),
     "evaluate": ("privacy",),
+    "compare": ("privacy",),
 }
 LIBRARIES = {  # import name -> distribution; only those that can change a number
     "torch": "torch",

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.edge import clean_report, data_docs, pilot_plots, plots
+from pipelines.edge.change_plots import weight_heat
+from pipelines.edge.change_report import changes_report, contrast_rows, contrast_table
 from pipelines.edge.lineage import write_used
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import post_report, run_page
 from pipelines.edge.reports import refresh_report, refresh_rows, result
 from pipelines.edge.tracking import page, shortened
-from steps.core.artifacts import Kept, Report, Trained, Verdict
+from steps.core.artifacts import Changes, Kept, Report, Trained, Verdict
 from steps.core.shards import read_lines
 
 if TYPE_CHECKING:
@@ -26,7 +28,13 @@ def data_pages(do: "Session", kept: Kept) -> dict[str, Path]:
 
 
 def log_refresh(
-    do: "Session", outcome: Outcome, verdict: Verdict, report: Report, baseline: Report, trained: Trained
+    do: "Session",
+    outcome: Outcome,
+    verdict: Verdict,
+    report: Report,
+    baseline: Report,
+    trained: Trained,
+    changes: Changes,
 ) -> None:
     """Everything that a person looks for in the MLflow run."""
     tracker, root, made = do.tracker, do.home.root, do.made
@@ -56,6 +64,7 @@ def log_refresh(
             tracker.metrics({f"plan/{name}_{task}": losses[name] for task, losses in found.items()})
         tracker.table("plan.json", found)
         tracker.figures({"predicted_and_actual": pilot_plots.predicted_and_actual(found)})
+    _log_changes(do, changes)
     tracker.table("verdict.json", verdict.model_dump(mode="json"))
     tracker.table("outcome.json", outcome.model_dump(mode="json"))
     records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}
@@ -69,10 +78,20 @@ def log_refresh(
         tracker.files({"lineage": write_used(root / made["mix"].path, Path(folder))})
     for task in do.landings:
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
-    _tell(do, outcome)
+    _tell(do, outcome, changes)
 
 
-def _tell(do: "Session", outcome: Outcome) -> None:
+def _log_changes(do: "Session", changes: Changes) -> None:
+    """What changed in weights and words: a picture, the rows behind it, and the texts as a table."""
+    matrices = do.home.root / changes.path / "matrices.jsonl"
+    if changes.whole:
+        do.tracker.figures({"weights": weight_heat(read_lines(matrices))})
+        do.tracker.files({"compare": matrices})
+    if changes.contrasts:
+        do.tracker.table("compare/contrasts.json", contrast_table(changes))
+
+
+def _tell(do: "Session", outcome: Outcome, changes: Changes) -> None:
     """The same words for a person in MLflow's run, in the registered version and in Prefect's flow run."""
     batches = {task: [batch.name for batch in part.batches] for task, part in do.landings.items()}
     version, run = f"models/{do.registry.name}/versions/{outcome.version}", do.tracker.run_id
@@ -81,10 +100,12 @@ def _tell(do: "Session", outcome: Outcome) -> None:
         "the MLflow run": do.tracker.page or f"#/experiments/{do.tracker.experiment}/runs/{run}",
         "the Prefect run": run_page() if do.prefect else None,
     }
-    text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside)
+    end = changes_report(changes)
+    text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside) + end
     do.tracker.describe(text, result(outcome))
     do.registry.client.update_model_version(do.registry.name, outcome.version, description=shortened(text))
     if do.prefect:
         outside = {name: address for name, address in inside.items() if address and not address.startswith("#")}
-        text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside)
-        post_report(text, refresh_rows(outcome), f"{do.title}: {result(outcome)}", do.tracker.page)
+        text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside) + end
+        tables = {"refresh-table": refresh_rows(outcome), "refresh-contrasts": contrast_rows(changes)}
+        post_report(text, tables, f"{do.title}: {result(outcome)}", do.tracker.page)

@@ -47,7 +47,7 @@ class Outcome(Frozen):
     samples: dict[str, tuple[str, str]] = Field(default_factory=dict, description="continuation before, after; by task")
     run_id: str = ""
     seconds: float = 0.0
-    device_seconds: float = Field(0.0, description="spent in train and evaluate, in this attempt's last process")
+    device_seconds: float = Field(0.0, description="spent in train, evaluate and compare, in this attempt's last process")
     tokens: int = Field(0, description="loss tokens trained on")
     trained: tuple[str, ...] = Field((), description="the tasks that the version was trained on")
     told: tuple[str, ...] = Field((), description="why it was mixed as it was, in sentences")

@@ -65,8 +65,10 @@ class Bar:
             logger.warning("%s: its progress is no longer shown in Prefect: %r", self.stage, error)
 
 
-def post_report(text: str, rows: Sequence[Mapping[str, Any]], title: str, mlflow_page: str | None) -> None:
-    """Show a refresh's report and table in its flow run, with a link to its MLflow run."""
+def post_report(
+    text: str, tables: Mapping[str, Sequence[Mapping[str, Any]]], title: str, mlflow_page: str | None
+) -> None:
+    """Show a refresh's report and its tables in its flow run, with a link to its MLflow run."""
     import json
 
     if present_run() is None:
@@ -74,7 +76,9 @@ def post_report(text: str, rows: Sequence[Mapping[str, Any]], title: str, mlflow
     try:
         with _client() as client:
             _create(client, "markdown", "refresh-report", text, title)
-            _create(client, "table", "refresh-table", json.dumps(list(rows)), title)
+            for key, rows in tables.items():
+                if rows:
+                    _create(client, "table", key, json.dumps(list(rows)), title)
             if mlflow_page:
                 _create(client, "markdown", "mlflow-run", f"[{mlflow_page}]({mlflow_page})", f"{title}: its MLflow run")
     except Exception as error:  # noqa: BLE001  see the module

@@ -6,9 +6,12 @@ from typing import Any
 from steps.core.artifacts import Model, Version
 from steps.gate import REFERENCES
 
-STAGES = ("ingest", "split", "clean", "select", "plan", "mix", "train", "merge", "evaluate", "gate", "replay")
+STAGES = (
+    *("ingest", "split", "clean", "select", "plan", "mix"),
+    *("train", "merge", "evaluate", "gate", "compare", "replay"),
+)
 KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
-ON_DEVICE = {"train", "evaluate"}  # what takes long, and what a device hour is counted in
+ON_DEVICE = {"train", "evaluate", "compare"}  # what takes long, and what a device hour is counted in
 
 
 def key_of(stage: str, folder: Path) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from pipelines.edge.change_report import change_metrics
 from pipelines.edge.home import Home
 from pipelines.edge.registry import experiment_id
 from steps.core.artifacts import (
     Buffer,
+    Changes,
     Chosen,
     Corpus,
     Frozen,
@@ -273,6 +275,8 @@ def counts(stage: str, artifact: Any) -> dict[str, float]:
             found = {"steps": artifact.num_steps}
             found |= {f"achieved_{_source(source)}": n for source, n in artifact.achieved.items()}
             found |= _gaps(artifact.gap)
+        case Changes():
+            found = change_metrics(artifact)
         case Buffer():
             found = {f"tokens_{task}": n for task, n in artifact.num_tokens.items()}
         case Report():

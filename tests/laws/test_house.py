@@ -16,7 +16,10 @@ from steps.core.artifacts import Chosen, GateItems, Holdout, HoldoutState, Valid
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for top in ("steps", "pipelines") for path in (ROOT / top).rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in SOURCES]
-STAGES = ["ingest", "split", "clean", "select", "plan", "mix", "train", "merge", "evaluate", "gate", "replay"]
+STAGES = [
+    *("ingest", "split", "clean", "select", "plan", "mix"),
+    *("train", "merge", "evaluate", "gate", "compare", "replay"),
+]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "/__init__" not in name])
@@ -147,7 +150,7 @@ def test_one_word_names_a_stage_everywhere() -> None:
         )
 
 
-BLIND = ("select", "plan", "mix", "train", "merge", "replay")  # what the gate judges by is kept from these
+BLIND = ("select", "plan", "mix", "train", "merge", "compare", "replay")  # what the gate judges by is kept from these
 JUDGED_BY = {GateItems, Holdout, HoldoutState}
 
 

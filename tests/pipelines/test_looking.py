@@ -20,6 +20,7 @@ from tests.pipelines.test_kill import begun, finish, start, told
 from tests.servers import mlflow_server, prefect_server, running
 from tests.workspaces import land_rows, rows, run, tiny, workspace
 
+BARS = ("train-progress", "evaluate-progress", "compare-progress")
 LENIENT = {"superiority": "not-required", "margin_nats": 5.0}
 FIRST = [
     "1 ingest statements",
@@ -35,8 +36,9 @@ FIRST = [
     "9 evaluate base",
     "9 evaluate candidate",
     "10 gate",
-    "11 replay",
-    "12 conclude",
+    "11 compare",
+    "12 replay",
+    "13 conclude",
 ]
 
 
@@ -219,7 +221,7 @@ def test_prefect_shows_stages_progress_report_and_table_with_a_link_to_mlflow(se
     artifacts = asked(f"{prefect}/api/artifacts/filter", {})
     assert {artifact["flow_run_id"] for artifact in artifacts} == {flow["id"]}
     found = {artifact["key"]: artifact for artifact in artifacts}
-    assert {"refresh-report", "refresh-table", "train-progress", "evaluate-progress", "mlflow-run"} == set(found)
+    assert {*("refresh-report", "refresh-table", "refresh-contrasts", "mlflow-run"), *BARS} == set(found)
     assert found["train-progress"]["data"] == 100.0
     assert [row["task"] for row in json.loads(found["refresh-table"]["data"])] == ["statements", "types", "general"]
     parent = run_of(home)

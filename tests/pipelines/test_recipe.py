@@ -63,6 +63,12 @@ def test_an_unknown_method_in_a_recipe_is_answered_with_those_that_exist(tmp_pat
         load_recipe(tmp_path / "mine.yaml")
 
 
+def test_what_is_told_of_a_candidate_does_not_change_what_a_refresh_is() -> None:
+    content = load_recipe(RECIPES / "tiny.yaml").dump()
+    quiet = Recipe.model_validate({**content, "compare": {"weights": False, "divergence_items": 0, "prompts": 0}})
+    assert quiet.fingerprint() == Recipe.model_validate(content).fingerprint()
+
+
 def test_how_pilots_are_run_does_not_change_what_a_refresh_is() -> None:
     content = load_recipe(RECIPES / "tiny.yaml").dump()
     changed = {**content, "pilot": {"validations": 3, "validation_items": 5, "schedule": {"method": "constant"}}}

@@ -7,7 +7,7 @@ from pipelines.edge.prefect_artifacts import Bar, post_report, run_page, with_ba
 
 def test_outside_a_flow_run_there_is_no_page_and_nothing_is_posted() -> None:
     assert run_page() is None
-    post_report("text", [{"task": "wiki"}], "title", None)
+    post_report("text", {"refresh-table": [{"task": "wiki"}]}, "title", None)
 
 
 def test_progress_is_told_on_wherever_it_runs() -> None:
@@ -34,5 +34,5 @@ def test_a_server_that_is_gone_is_told_of_once(
     assert [record.message for record in caplog.records] == [
         "train: its progress is no longer shown in Prefect: ConnectionRefusedError('nobody listens')"
     ]
-    post_report("text", [], "mine tiny: version 1 accepted", None)
+    post_report("text", {}, "mine tiny: version 1 accepted", None)
     assert "mine tiny: version 1 accepted: its report could not be shown" in caplog.records[-1].message

@@ -40,5 +40,5 @@ def test_titles_are_numbered_in_the_order_of_the_score() -> None:
     assert [numbered(title) for title in ("ingest types", "clean", "conclude")] == [
         "1 ingest types",
         "3 clean",
-        "12 conclude",
+        "13 conclude",
     ]

@@ -1,16 +1,17 @@
 """Gate: whether the candidate may take the champion's place, in words and numbers."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from pydantic import Field
 
-from steps.core.artifacts import Comparison, Frozen, GateItems, History, MatrixRow, Report, Score, Verdict
-from steps.core.comparisons import Answer, Demands, better, item_changes, not_worse, paired_tasks
-from steps.core.matrix import transfer
+from steps.core.artifacts import Comparison, GateItems, History, MatrixRow, Report, Score, Verdict
+from steps.core.asks import Asks
+from steps.core.comparisons import Answer, Asked, judge
+from steps.core.matrix import transfer, uses
+from steps.core.rules import Rules, fits
 from steps.core.shards import digest_of, write_lines
-from steps.core.statistics import PairedChange
 from steps.core.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -19,21 +20,14 @@ CHAMPION = "champion"
 REFERENCES = ("base", "oldest accepted version")  # what Version.references pins, in its order
 
 
-class GateConfig(Frozen):
+class GateConfig(Rules):
     """What a candidate must show."""
 
-    level: float = Field(0.05, gt=0, lt=0.5, description="of each one-sided test")
-    margin_nats: float = Field(0.05, gt=0, description="nats/token that a task may lose in one refresh")
-    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="margin_nats of single tasks"
-    )
-    budget: float = Field(2.0, ge=1, description="margins that a task may lose against each pinned reference")
-    min_items: int = Field(100, ge=2, description="items of a task, under which it is undecided")
-    min_documents: int = Field(30, ge=2, description="documents of a task, under which it is undecided")
     superiority: Literal["any-fresh", "not-required"] = Field(
         "any-fresh", description="any-fresh: a gain must be shown on at least one task's fresh set"
     )
-    bootstrap: int = Field(2000, ge=0, description="resamples of the documents beside the t test; 0: the t test alone")
+    required: tuple[str, ...] = Field((), description="suites, or patterns, without which nothing passes")
+    approval: bool = Field(False, description="a candidate that passes waits for a person: `perennial promote`")
 
 
 def gate(
@@ -48,33 +42,34 @@ def gate(
     """Judge a candidate: no task may lose, at least one must gain; what the items cannot decide stays undecided.
 
     Raises:
-        ValueError: the reports do not score the same items, or not in the same tokens.
+        ValueError: the reports do not score the same items, or not in the same tokens, or a margin has no such unit.
     """
-    rows: list[dict[str, Any]] = []
-    intervals: list[dict[str, Any]] = []
-    demands = Demands(config.level, config.min_items, config.min_documents)
-    margins = {task: config.margins.get(task, config.margin_nats) for task in {*items.anchor, *items.fresh}}
-    found: list[Comparison] = []
+    asks = Asks(workspace, config, report)
+    held: list[Asked] = []
     for against, other in _others(baseline, references).items():
-        paired = _paired(workspace, config, report, other, "anchor", against, rows, intervals)
-        scale = 1.0 if against == CHAMPION else config.budget
-        found += not_worse(paired, {task: scale * margin for task, margin in margins.items()}, demands, against)
+        budget = 1.0 if against == CHAMPION else config.budget
+        held += [*asks.anchor(other, against, budget), *asks.suites(other, against, budget)]
+    held += asks.recent(baseline, CHAMPION)
     gain = config.superiority == "any-fresh"
-    if gain:
-        fresh = _paired(workspace, config, report, baseline, "fresh", CHAMPION, rows, intervals)
-        found += better(fresh, margins, demands, CHAMPION)
+    fresh = list(asks.fresh(baseline, CHAMPION)) if gain else []
+    found = [*asks.kept(baseline, CHAMPION), *judge(held, fresh, config.demands)]
     found.sort(key=lambda comparison: ORDER.index(comparison.outcome))
 
-    untested = sorted(set(items.anchor) - {each.task for each in found if each.kind == "non-inferiority"})
-    outcome = _decide(found, complete=bool(items.anchor) and not untested, gain=gain)
+    missing = [*_untested(config, items, found), *_unasked(config, report, found)]
+    outcome = _decide(config, found, complete=not missing, gain=gain)
+    rows = _rows(report, baseline, history, items)
+    told = [*missing, *_gaps(config, report, items, found), *(comparison.reason for comparison in found)]
     facts = {
         "outcome": outcome,
-        "reasons": [*_gaps(config, items, found, untested), *(comparison.reason for comparison in found)],
+        "reasons": told,
         "comparisons": [comparison.model_dump() for comparison in found],
-        **_matrix(report, baseline, history, items),
+        "row": rows[-1].model_dump(),
+        "baseline_row": rows[-2].model_dump(),
+        "transfer": transfer(rows),
+        "uses": {name: use.model_dump() for name, use in uses(rows).items()},
     }
-    write_lines(workspace.path / "items.jsonl", rows)
-    write_lines(workspace.path / "intervals.jsonl", intervals)
+    write_lines(workspace.path / "items.jsonl", asks.rows)
+    write_lines(workspace.path / "intervals.jsonl", asks.intervals)
     write_lines(workspace.path / "comparisons.jsonl", (comparison.model_dump() for comparison in found))
     logger.info("%s after %d comparisons", outcome, len(found))
     return Verdict.model_validate({**facts, "digest": digest_of(facts)})
@@ -90,65 +85,67 @@ def _others(baseline: Report, references: Sequence[Report]) -> dict[str, Report]
     return others
 
 
-def _paired(
-    workspace: Workspace,
-    config: GateConfig,
-    report: Report,
-    other: Report,
-    part: str,
-    against: str,
-    rows: list[dict[str, Any]],
-    intervals: list[dict[str, Any]],
-) -> dict[str, PairedChange]:
-    """The paired change of each task; those of its items are noted in `rows`, its two intervals in `intervals`."""
-    new, old = (workspace.at(each.path) / "items.jsonl" for each in (report, other))
-    changes = item_changes(new, old, part, against)
-    paired = paired_tasks(changes, config.bootstrap, workspace.seed)
-    for task, pairs in changes.items():
-        what = {"task": task, "part": part, "against": against}
-        rows += [{**what, "id": pair.item, "document": pair.document, "change_nats": pair.change} for pair in pairs]
-    for task, change in paired.items():
-        student, bootstrap = change.t_interval(), change.bootstrap_interval()
-        row = {"change_nats": change.mean, "error_nats": change.error, "t": student, "bootstrap": bootstrap}
-        intervals.append({"task": task, "part": part, "against": against, **row})
-    return paired
+def _decide(config: GateConfig, found: Sequence[Comparison], *, complete: bool, gain: bool) -> Answer:
+    """Fail where anything failed; pass where all hold and, if wanted, one gained.
 
-
-def _decide(found: Sequence[Comparison], *, complete: bool, gain: bool) -> Answer:
-    """Fail where a task lost or every fresh task did; pass where all hold and, if wanted, one gained."""
-    held = {each.outcome for each in found if each.kind == "non-inferiority"}
-    gained = {each.outcome for each in found if each.kind == "superiority"}
-    if "fail" in held or gained == {"fail"}:
+    A suite that is not required may fail a candidate, and cannot hold it up.
+    """
+    if any(each.outcome == "fail" for each in found):
         return "fail"
-    if not complete or "undecided" in held or (gain and "pass" not in gained):
-        return "undecided"
-    return "pass"
+    held = [each for each in found if each.kind == "non-inferiority"]
+    open_ = [each for each in held if each.outcome == "undecided"]
+    waits = any(each.scope != "suite" or fits(each.task, config.required) for each in open_)
+    gained = any(each.kind == "superiority" and each.outcome == "pass" for each in found)
+    return "pass" if complete and not waits and (gained or not gain) else "undecided"
 
 
-def _gaps(config: GateConfig, items: GateItems, found: Sequence[Comparison], untested: Sequence[str]) -> list[str]:
-    """What could not be tested at all."""
-    gaps = [
-        f"{task}: too few items: wanted {config.min_items:,} of {config.min_documents:,} documents, "
-        f"found {items.anchor[task]:,}; hold out more"
-        for task in untested
-    ]
+def _untested(config: GateConfig, items: GateItems, found: Sequence[Comparison]) -> Iterator[str]:
+    """Tasks that could not be tested at all."""
+    tested = {each.task for each in found if each.part == "anchor" and each.scope == "task"}
+    for task in sorted(set(items.anchor) - tested):
+        yield (
+            f"{task}: too few items: wanted {config.min_items:,} of {config.min_documents:,} documents, "
+            f"found {items.anchor[task]:,}; hold out more"
+        )
     if not items.anchor:
-        gaps.append("no hold-out items: nothing could be tested; let split hold some out")
+        yield "no hold-out items: nothing could be tested; let split hold some out"
+
+
+def _unasked(config: GateConfig, report: Report, found: Sequence[Comparison]) -> Iterator[str]:
+    """Suites that are required, and were not asked of both models."""
+    asked = {each.task for each in found if each.scope == "suite"}
+    for wanted in config.required:
+        if not any(fits(name, (wanted,)) for name in asked):
+            names = ", ".join(sorted(report.suites)) or "none"
+            yield f"{wanted}: this suite is required and was not asked; add it to evaluate.suites (asked: {names})"
+
+
+def _gaps(config: GateConfig, report: Report, items: GateItems, found: Sequence[Comparison]) -> Iterator[str]:
+    """What else a reader must know: no fresh items, margins of nothing, tasks judged by a sample."""
     if config.superiority == "any-fresh" and not any(each.kind == "superiority" for each in found):
-        gaps.append("no fresh items: no gain can be shown; land more, or set gate.superiority to not-required")
-    return gaps
+        yield "no fresh items: no gain can be shown; land more, or set gate.superiority to not-required"
+    names = {*items.anchor, *(each.task for each in found)}
+    for name in config.margins:
+        if not any(fits(each, (name,)) for each in names):
+            yield f"gate.margins: {name} is no task, suite or group that was judged"
+    for task, number in getattr(report, "sampled", {}).items():
+        yield f"{task}: judged by a sample of {report.anchor[task].num_items:,} of its {number:,} items"
 
 
-def _matrix(report: Report, baseline: Report, history: History, items: GateItems) -> dict[str, Any]:
-    """The rows of the candidate and the baseline, and what the matrix with them says."""
+def _rows(report: Report, baseline: Report, history: History, items: GateItems) -> list[MatrixRow]:
+    """The matrix so far, with the baseline's losses on tasks that came since, and the candidate's row."""
     before = history.rows[-1] if history.rows else MatrixRow(version="base", losses={})
     parent = before.model_copy(update={"losses": {**before.losses, **_losses(baseline.anchor)}})
-    row = MatrixRow(version="candidate", losses=_losses(report.anchor), trained=tuple(sorted(items.fresh)))
-    return {
-        "row": row.model_dump(),
-        "baseline_row": parent.model_dump(),
-        "transfer": transfer([*history.rows[:-1], parent, row]),
-    }
+    counts = {name: score.num_items for name, score in report.anchor.items()}
+    counts |= {name: score.num_items for name, score in report.suites.items()}
+    row = MatrixRow(
+        version="candidate",
+        losses=_losses(report.anchor),
+        trained=tuple(sorted(items.fresh)),
+        num_items=counts,
+        verdicts=history.verdicts + 1,
+    )
+    return [*history.rows[:-1], parent, row]
 
 
 def _losses(scores: Mapping[str, Score]) -> dict[str, float]:

@@ -124,11 +124,11 @@ def holdout_change(verdict: Verdict) -> "Figure":
     axes.axvline(0.0, color=INK, lw=1.0)
     for place, each in enumerate(found):
         colour = ANSWERS[each.outcome]
-        axes.plot([each.low_nats, each.high_nats], [place, place], color=colour, lw=2.4, solid_capstyle="round")
-        axes.plot(each.change_nats, place, "o", color=colour, ms=7, mec="white", mew=1.2)
-        if each.margin_nats:
-            axes.plot([each.margin_nats] * 2, [place - 0.32, place + 0.32], color=QUIET, lw=1.6, ls=(0, (2, 1)))
-        words = f"{_signed(each.change_nats)} {each.outcome}"
+        axes.plot([each.low, each.high], [place, place], color=colour, lw=2.4, solid_capstyle="round")
+        axes.plot(each.change, place, "o", color=colour, ms=7, mec="white", mew=1.2)
+        if each.margin:
+            axes.plot([each.margin] * 2, [place - 0.32, place + 0.32], color=QUIET, lw=1.6, ls=(0, (2, 1)))
+        words = f"{_signed(each.change)} {each.outcome}"
         axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
     axes.set_yticks(range(len(found)), [_name(each) for each in found])
     axes.set_ylim(len(found) - 0.5, -0.6)

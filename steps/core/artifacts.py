@@ -310,9 +310,20 @@ class Comparison(Frozen):
         part = {"part": "fresh"} if fields.get("kind") == "superiority" else {}
         return {name.removesuffix("_nats"): value for name, value in fields.items()} | part
 
-    change_nats = property(lambda self: self.change)  # until the last reader is mended
-    low_nats = property(lambda self: self.low)
-    high_nats = property(lambda self: self.high)
+    @property
+    def change_nats(self) -> float:
+        """Until the last reader is mended."""
+        return self.change
+
+    @property
+    def low_nats(self) -> float:
+        """Until the last reader is mended."""
+        return self.low
+
+    @property
+    def high_nats(self) -> float:
+        """Until the last reader is mended."""
+        return self.high
 
 
 class ItemUse(Frozen):

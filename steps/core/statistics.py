@@ -52,15 +52,28 @@ class PairedChange:
     num_items: int
     num_documents: int
     draws: np.ndarray
+    freedom: float = 0.0  # of Student's t; 0: one less than the documents
 
     @property
     def spread(self) -> float:
         """Standard deviation per item that explains the clustered standard error."""
         return self.error * math.sqrt(self.num_items)
 
+    def spread_at(self, bound: float) -> float:
+        """The spread if the true mean were `bound`: for losses the same everywhere."""
+        return self.spread
+
+    def power(self, margin: float, level: float) -> float:
+        """Probability that an unchanged model passes non-inferiority with these items (normal approximation)."""
+        return power(0.0, self.spread, margin, self.num_items, level) if self.error > 0 else 1.0
+
+    @property
+    def _freedom(self) -> float:
+        return self.freedom or self.num_documents - 1
+
     def t_interval(self, level: float = 0.05) -> tuple[float, float]:
         """Two-sided interval by Student's t."""
-        reach = student_quantile(1 - level / 2, self.num_documents - 1) * self.error
+        reach = student_quantile(1 - level / 2, self._freedom) * self.error
         return self.mean - reach, self.mean + reach
 
     def bootstrap_interval(self, level: float = 0.05) -> tuple[float, float]:
@@ -87,12 +100,14 @@ class PairedChange:
         toward = distance if below else -distance
         if self.error == 0:
             return 0.0 if toward < 0 else 1.0
-        student = student_cdf(toward / self.error, self.num_documents - 1)
+        student = student_cdf(toward / self.error, self._freedom)
         if not len(self.draws):
             return student
         edge = distance / self.error
         rank = int(np.searchsorted(self.draws, edge, side="right" if below else "left"))
         beyond = rank if below else len(self.draws) - rank
+        if beyond == 0:  # smaller than draws can resolve: Holm over many tasks asks for levels that only t reaches
+            return student
         return max(student, (1 + beyond) / (1 + len(self.draws)))
 
 
@@ -116,32 +131,69 @@ def paired_change(changes: Sequence[float], documents: Sequence[str], draws: int
     mean, error = float(mean_R[0]), float(error_R[0])
     if error <= 1e-12 * abs(mean):  # the rounding of equal changes is not a spread
         error = 0.0
-    draw_R = _studentised(clusters, mean, error, draws, seed) if error > 0 else np.empty(0)
+    draw_R = np.empty(0)
+    if error > 0 and draws:
+        drawn_R, error_R = _resampled(clusters, draws, np.random.default_rng(seed))
+        draw_R = _studentised(drawn_R - mean, error_R, error)
     return PairedChange(mean, error, len(changes), num_documents, draw_R)
 
 
-def _studentised(clusters: Clusters, mean: float, error: float, draws: int, seed: int) -> np.ndarray:
-    """Sorted `(mean* - mean) / error*` of resampled documents; draws without a spread say nothing and are left out."""
+def group_change(tasks: Sequence[Clusters], draws: int, seed: int) -> PairedChange:
+    """The mean over tasks of their mean changes, each task counting the same, however many items it has.
+
+    The variance is that of the tasks, summed, over their number squared, with Welch and Satterthwaite's degrees of
+    freedom; the bootstrap resamples the documents of each task. Tasks share no documents.
+    """
+    assert tasks, "a group has tasks"
+    number, chance = len(tasks), np.random.default_rng(seed)
+    documents_T = np.array([len(clusters.sums) for clusters in tasks])
+    found = [clusters.mean_and_error(np.ones((1, len(clusters.sums)))) for clusters in tasks]
+    mean = float(np.mean([mean_R[0] for mean_R, _ in found]))
+    square_T = np.array([error_R[0] ** 2 for _, error_R in found])
+    error = math.sqrt(square_T.sum()) / number
+    num_items = int(sum(clusters.counts.sum() for clusters in tasks))
+    if error <= 1e-12 * abs(mean):
+        return PairedChange(mean, 0.0, num_items, int(documents_T.sum()), np.empty(0))
+    freedom = float(square_T.sum() ** 2 / (square_T**2 / (documents_T - 1)).sum())
+    draw_R = np.empty(0)
+    if draws:
+        mean_R, square_R = np.zeros(draws), np.zeros(draws)
+        for clusters in tasks:
+            drawn_R, error_R = _resampled(clusters, draws, chance)
+            mean_R += drawn_R / number
+            square_R += (error_R / number) ** 2
+        draw_R = _studentised(mean_R - mean, np.sqrt(square_R), error)
+    return PairedChange(mean, error, num_items, int(documents_T.sum()), draw_R, freedom)
+
+
+def _resampled(clusters: Clusters, draws: int, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Means [R] and errors [R] of as many documents, drawn with replacement."""
     num_documents = len(clusters.sums)
-    chance = np.random.default_rng(seed)
-    found = [np.empty(0)]
+    means, errors = [], []
     for start in range(0, draws, CHUNK_DRAWS):
         rows = min(CHUNK_DRAWS, draws - start)
-        weight_RD = chance.multinomial(num_documents, np.full(num_documents, 1 / num_documents), size=rows)
+        drawn_RD = chance.integers(num_documents, size=(rows, num_documents)) + num_documents * np.arange(rows)[:, None]
+        weight_RD = np.bincount(drawn_RD.ravel(), minlength=rows * num_documents).reshape(rows, num_documents)
         mean_R, error_R = clusters.mean_and_error(weight_RD.astype(float))
-        spread_R = error_R > 1e-9 * error
-        found.append((mean_R[spread_R] - mean) / error_R[spread_R])
-    return np.sort(np.concatenate(found))
+        means.append(mean_R)
+        errors.append(error_R)
+    return np.concatenate(means), np.concatenate(errors)
 
 
-def student_cdf(value: float, freedom: int) -> float:
+def _studentised(distance_R: np.ndarray, error_R: np.ndarray, error: float) -> np.ndarray:
+    """Sorted distances in standard errors; draws without a spread say nothing and are left out."""
+    spread_R = error_R > 1e-9 * error
+    return np.sort(distance_R[spread_R] / error_R[spread_R])
+
+
+def student_cdf(value: float, freedom: float) -> float:
     """Probability that Student's t with `freedom` degrees of freedom is at most `value`."""
     from scipy.special import stdtr
 
     return float(stdtr(freedom, value))
 
 
-def student_quantile(probability: float, freedom: int) -> float:
+def student_quantile(probability: float, freedom: float) -> float:
     """The value that Student's t with `freedom` degrees of freedom stays below with this probability."""
     from scipy.special import stdtrit
 

@@ -1,7 +1,7 @@
 import pytest
 
 from steps.core.artifacts import MatrixRow
-from steps.core.matrix import transfer
+from steps.core.matrix import transfer, uses
 
 SCORES = [[0.2, 0.3, 0.1], [0.8, 0.4, 0.2], [0.7, 0.9, 0.3], [0.6, 0.8, 0.9]]  # rows 0 to 3, tasks 1 to 3
 
@@ -29,6 +29,7 @@ def test_the_worked_example() -> None:
         "backward transfer": pytest.approx(-0.15),
         "forward transfer": pytest.approx(0.15),
         "forgetting": pytest.approx(0.15),
+        "forgetting from the diagonal": pytest.approx(0.15),
     }
 
 
@@ -69,3 +70,20 @@ def test_a_task_that_came_later_is_missing_in_older_rows() -> None:
 
 def test_a_task_without_a_score_in_the_last_row_is_left_out() -> None:
     assert transfer([row("base", gone=3.0, docs=2.0), row("1", docs=2.0)])["average"] == -2.0
+
+
+def test_every_verdict_since_an_item_came_used_it() -> None:
+    rows = [
+        row("base", docs=3.0),
+        MatrixRow(version="1", losses={"docs": 2.0}, num_items={"docs": 50}, verdicts=3),  # two were not accepted
+        MatrixRow(version="2", losses={"docs": 2.0, "late": 1.0}, num_items={"docs": 100, "late": 10}, verdicts=1),
+        MatrixRow(version="candidate", losses={}, num_items={"docs": 100, "late": 10, "facts": 20}, verdicts=2),
+    ]
+    found = {name: (use.mean, use.most) for name, use in uses(rows).items()}
+    assert found == {"docs": ((3 * 50 + 100 + 200) / 100, 6), "late": (3.0, 3), "facts": (2.0, 2)}
+
+
+def test_a_row_from_before_items_were_counted_used_them_all() -> None:
+    rows = [row("base", docs=3.0), row("1", docs=2.0), MatrixRow(version="2", losses={}, num_items={"docs": 40})]
+    assert uses(rows)["docs"].most == 2
+    assert uses(rows)["docs"].mean == 2.0

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steps.core.statistics import holm, items_for_power, items_to_decide, paired_change, power
+from steps.core.statistics import (
+    Clusters,
+    group_change,
+    holm,
+    items_for_power,
+    items_to_decide,
+    paired_change,
+    power,
+)
 
 NAMES = [f"d{k:03}" for k in range(200)]
 
@@ -73,6 +81,35 @@ def test_the_wider_of_both_intervals_judges() -> None:
     assert high > change.t_interval()[1]  # a long right tail reaches further up than t believes
     bound = (change.t_interval(0.1)[1] + change.bootstrap_interval(0.1)[1]) / 2
     assert change.p_below(bound) > 0.05 > stats.ttest_1samp(heavy, bound, alternative="less").pvalue
+
+
+def test_beyond_what_the_draws_can_tell_the_t_test_speaks_alone() -> None:
+    change = paired_change(normal(1.0, 0.3, seed=6, num_items=50), NAMES[:50], draws=100, seed=0)
+    assert change.p_above(0.0) == pytest.approx(
+        stats.ttest_1samp(normal(1.0, 0.3, seed=6, num_items=50), 0.0, alternative="greater").pvalue, rel=1e-6
+    )
+
+
+def test_a_group_of_one_task_is_that_task() -> None:
+    changes = normal(0.0, 0.3, seed=7, num_items=40)
+    alone = paired_change(changes, NAMES[:40], draws=500, seed=0)
+    group = group_change([Clusters.of(changes, NAMES[:40])], draws=500, seed=0)
+    assert group.interval() == pytest.approx(alone.interval(), rel=1e-12)
+    assert group.p_below(0.05) == pytest.approx(alone.p_below(0.05), rel=1e-12)
+
+
+def test_a_group_is_as_sure_as_the_sum_of_its_tasks() -> None:
+    tasks = [Clusters.of(normal(0.1, 0.3, seed, num_items=50), NAMES[:50]) for seed in (8, 9, 10, 11)]
+    errors = [float(each.mean_and_error(np.ones((1, 50)))[1][0]) for each in tasks]
+    group = group_change(tasks, draws=2000, seed=0)
+    assert group.error == pytest.approx(math.sqrt(sum(error**2 for error in errors)) / 4)
+    assert 150 < group.freedom < 196  # four times 49, less for the errors that differ
+    assert group.bootstrap_interval() == pytest.approx(group.t_interval(), abs=0.2 * group.error)
+
+
+def test_a_group_that_did_not_change_is_certain() -> None:
+    group = group_change([Clusters.of([0.0] * 5, NAMES[:5])] * 3, draws=100, seed=0)
+    assert (group.error, group.p_below(0.05), group.num_items) == (0.0, 0.0, 15)
 
 
 def test_no_change_at_all_is_certain() -> None:

@@ -80,7 +80,7 @@ def conclude(
     if kind == "accepted" and serving not in {None if parent.name == "base" else parent.name, number}:
         kind = "undecided"
         reasons = (f"champion moved during the run: from {parent.name} to {serving}; nothing was promoted", *reasons)
-    if kind == "accepted" and do.settings.approval and serving != number:
+    if kind == "accepted" and (do.settings.approval or do.recipe.gate.approval) and serving != number:
         kind, reasons = "undecided", (f"awaiting approval: `perennial promote {number}` accepts it", *reasons)
     hold(do.home, do.landings, held_tasks(do.made))
     reasons = (*reasons, *remarks(do.made))
@@ -307,7 +307,8 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
     """The table's lines, tasks in the order of `tasks.yaml`."""
     kept, planned, aside = do.made["clean"], do.made["mix"].planned, held_tasks(do.made)
     achieved = do.made["train"].achieved
-    changes = {c.task: c for c in verdict.comparisons if c.against == "champion" and c.kind == "non-inferiority"}
+    champions = [c for c in verdict.comparisons if c.against == "champion" and c.kind == "non-inferiority"]
+    changes = {c.task: c for c in champions if c.scope == "task" and c.part == "anchor"}
     rows = []
     for task, facts in do.tasks.items():
         corpus: Corpus | None = do.made.get(f"ingest/{task}")
@@ -319,9 +320,9 @@ def task_rows(do: "Session", verdict: Verdict, report: Report, baseline: Report)
                 role=facts.role,
                 before=before.loss_nats_per_token if before else None,
                 after=after.loss_nats_per_token if after else None,
-                change=change.change_nats if change else None,
-                low=change.low_nats if change else None,
-                high=change.high_nats if change else None,
+                change=change.change if change else None,
+                low=change.low if change else None,
+                high=change.high if change else None,
                 num_items=after.num_items if after else 0,
                 planned_tokens=sum(planned.get(source, 0) for source in sources),
                 achieved_tokens=sum(achieved.get(source, 0) for source in sources),

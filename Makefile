@@ -3,6 +3,7 @@ PYTHON ?= python3
 RECIPE ?= default
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy bench-pilots bench-training bench-methods audit chaos
@@ -35,14 +36,14 @@ small-model: setup  ## train the small base model that experiments use, at most 
 	perennial small-model
 
 test: setup  ## the tests, without the slow matrix
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: setup  ## all tests: servers, browser, the slow matrix (Debian: apt-get install chromium postgresql)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order
-	$(BIN)/python -m pytest -m "not slow and not pipeline"
+	$(PYTEST) -m "not slow and not pipeline"
 
 chaos: setup  ## break a real service in 41 ways, and check that nothing was lost; an hour, resumable (docs/chaos.md)
 	$(BIN)/python -m benchmarks.chaos

@@ -29,8 +29,8 @@ def test_jobs_run_in_other_processes_with_one_thread_each() -> None:
 
 
 def test_the_next_map_finds_the_workers_of_the_last() -> None:
-    first = set(Local(WORKERS).map(jobs.pid_of, range(8)))
-    assert set(Local(WORKERS).map(jobs.pid_of, range(8))) & first
+    found = [set(Local(WORKERS).map(jobs.pid_of, range(8))) for _ in range(3)]
+    assert len(set().union(*found)) <= WORKERS
 
 
 @pytest.mark.parametrize(("workers", "count"), [(1, 5), (WORKERS, 1), (WORKERS, 0)])

@@ -15,7 +15,7 @@ from pipelines.edge import versioning
 from pipelines.edge.holding import held_tasks, hold, remarks
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import adopt, identity_of
-from pipelines.edge.logbook import log_refresh
+from pipelines.edge.logbook import log_card, log_refresh
 from pipelines.edge.orchestration import present_run
 from pipelines.edge.outcome import Kind, Outcome, TaskRow
 from pipelines.edge.overview import publish
@@ -89,6 +89,7 @@ def conclude(
     log_refresh(do, outcome, verdict, report, baseline, trained, changes)
 
     registry.tag(number, "perennial.verdict", kind)
+    log_card(registry, number)
     registry.move("candidate", number, f"attempt {do.attempt[:8]}")
     if kind == "accepted" and serving != number:
         promote(registry, number, serving, f"accepted by the gate, attempt {do.attempt[:8]}")

@@ -117,6 +117,12 @@ def code_digest(modules: Iterable[str]) -> str:
     return digest_of({"sources": sources, "libraries": {name: _version(LIBRARIES[name]) for name in sorted(libraries)}})
 
 
+def libraries() -> dict[str, str]:
+    """The versions of the libraries behind the numbers, of those that are installed."""
+    found = {name: _version(name) for name in sorted(set(LIBRARIES.values()), key=str.lower)}
+    return {name: version for name, version in found.items() if version != "none"}
+
+
 def _version(distribution: str) -> str:
     try:
         return version(distribution).split("+")[0]

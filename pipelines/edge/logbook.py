@@ -4,19 +4,26 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.edge import clean_report, data_docs, pilot_plots, plots
+from pipelines.edge import card, clean_report, data_docs, pilot_plots, plots
+from pipelines.edge.facts import LIBRARIES, read_facts, read_json
+from pipelines.edge.fingerprints import libraries
 from pipelines.edge.change_plots import weight_heat
 from pipelines.edge.change_report import changes_report, contrast_rows, contrast_table
 from pipelines.edge.lineage import write_used
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import post_report, run_page
+from pipelines.edge.registry import Registry
 from pipelines.edge.reports import refresh_report, refresh_rows, result
+from pipelines.edge.sources import SOURCES, Sources, count_sources
 from pipelines.edge.tracking import page, shortened
 from steps.core.artifacts import Changes, Kept, Report, Trained, Verdict
 from steps.core.shards import read_lines
+from steps.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipelines.edge.session import Session
+
+CARD_BEGINS = "\n\n# "  # what stands above it in a version's description is told once, when it is registered
 
 
 def data_pages(do: "Session", kept: Kept) -> dict[str, Path]:
@@ -76,9 +83,32 @@ def log_refresh(
         tracker.files({"lineage": root / fit.path})
     with tempfile.TemporaryDirectory() as folder:
         tracker.files({"lineage": write_used(root / made["mix"].path, Path(folder))})
+    tracker.table(SOURCES, _sources(do).model_dump(mode="json"))
+    tracker.table(LIBRARIES, libraries())
     for task in do.landings:
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
     _tell(do, outcome, changes)
+
+
+def _sources(do: "Session") -> Sources:
+    """What this version trained on, and with it its line so far."""
+    parent = do.current_parent
+    logged = None if parent.name == "base" else read_json(do.registry, do.registry.get(parent.name), SOURCES)
+    before = Sources.model_validate(logged) if logged else None
+    workspace = Workspace(root=do.home.root, path=do.home.root / do.folder, seed=do.recipe.seed)
+    return count_sources(workspace, do.made["select"], parent.buffer, do.made["mix"], before, parent.name)
+
+
+def log_card(registry: Registry, number: str) -> None:
+    """Write a version's card beside its weights, into its run, and below the first lines of its description."""
+    facts = read_facts(registry, number)
+    text = card.render(facts)
+    registry.write_file(number, card.NAME, text)
+    registry.client.log_text(facts.run, text, card.NAME)
+    described = registry.client.get_model_version(registry.name, number).description or ""
+    head = f"\n\n{described}".partition(CARD_BEGINS)[0]
+    description = shortened(f"{head}\n\n{card.body(facts)}".lstrip(), card.NAME)
+    registry.client.update_model_version(registry.name, number, description=description)
 
 
 def _log_changes(do: "Session", changes: Changes) -> None:
@@ -103,7 +133,8 @@ def _tell(do: "Session", outcome: Outcome, changes: Changes) -> None:
     end = changes_report(changes)
     text = refresh_report(outcome, cause=do.cause, batches=batches, links=inside) + end
     do.tracker.describe(text, result(outcome))
-    do.registry.client.update_model_version(do.registry.name, outcome.version, description=shortened(text))
+    head = "\n\n".join(text.split("\n\n")[:2])  # the card comes below it
+    do.registry.client.update_model_version(do.registry.name, outcome.version, description=head)
     if do.prefect:
         outside = {name: address for name, address in inside.items() if address and not address.startswith("#")}
         text = refresh_report(outcome, cause=do.cause, batches=batches, links=outside) + end

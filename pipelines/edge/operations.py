@@ -9,6 +9,7 @@ from pipelines.edge import landing
 from pipelines.edge.conclude import promote, settle
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import FORGOTTEN, base_of
+from pipelines.edge.logbook import log_card
 from pipelines.edge.overview import publish
 from pipelines.edge.registry import Registry
 from pipelines.edge.session import Inputs, Progress, Session, Stopped, pending
@@ -60,6 +61,7 @@ def promote_by_hand(home: Home, number: str, why: str) -> str:
     promote(registry, number, serving, why)
     if not once_accepted:
         registry.tag(number, "perennial.verdict", "accepted")
+        log_card(registry, number)
     publish(home, registry)
     return f"champion: {serving or 'base'} -> {number}"
 

@@ -143,6 +143,22 @@ class Registry:
             partial.rename(cached)
         return cached
 
+    def logged(self, version: Registered, name: str) -> str | None:
+        """A text file that a version's run logged; none: there is no such file."""
+        run = version.tags.get("perennial.run")
+        return stored.read_text(str(self.client.get_run(run).info.artifact_uri), name) if run else None
+
+    def read_file(self, number: str, name: str) -> str | None:
+        """A text file of a version's folder; none: there is no such file."""
+        return stored.read_text(self._address(self.get(number).model_id), name)
+
+    def write_file(self, number: str, name: str, text: str) -> None:
+        """Put a text file into a version's folder, beside what belongs to it."""
+        model_id = self.get(number).model_id
+        stored.write_text(self._address(model_id), name, text)
+        if self._cached(model_id).is_dir():
+            (self._cached(model_id) / name).write_text(text, encoding="utf-8")
+
     def _address(self, model_id: str) -> str:
         return str(self.client.get_logged_model(model_id).artifact_location)
 

@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 
 from steps.core.artifacts import Version
 from steps.core.models import digest_of_model
+from steps.core.shards import write_atomic
 from steps.core.training_state import digest_of_state
 
 WEIGHTS = "artifacts/model"  # inside a registered folder: what transformers loads
@@ -74,6 +75,35 @@ def empty_store(address: str) -> int:
         if files:
             store.delete_artifacts(part)
     return sum(file.file_size or 0 for files in parts.values() for file in files)
+
+
+def read_text(address: str, name: str) -> str | None:
+    """A file of a run or a version; none: it has no such file."""
+    place = local_folder(address)
+    if place is not None:
+        return (place / name).read_text(encoding="utf-8") if (place / name).is_file() else None
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store: Any = get_artifact_repository(address)
+    if not any(file.path == name for file in store.list_artifacts(name.rpartition("/")[0] or None)):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(store.download_artifacts(name, folder)).read_text(encoding="utf-8")
+
+
+def write_text(address: str, name: str, text: str) -> None:
+    """Put a file beside what belongs to a version."""
+    place = local_folder(address)
+    if place is not None:
+        write_atomic(place / name, text)
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store: Any = get_artifact_repository(address)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        store.log_artifact(str(path))
 
 
 def _files(store: Any, folder: str) -> Iterator[Any]:

@@ -69,11 +69,27 @@ class Recipe(BaseModel):
     gate: GateConfig
     compare: CompareConfig = CompareConfig()
     replay: ReplayConfig
+    repair: MergeConfig | None = Field(
+        None, description="a merge that a candidate which the gate failed gets, once, before it is judged once more"
+    )
     pilot: PilotConfig = PilotConfig()
 
     def fingerprint(self) -> str:
         """The identity of a refresh by the recipe: everything in it that decides what it makes: not its name, pilots, what is told."""
         return digest_of(self.model_dump(mode="json", exclude={"name", "pilot", "compare"}))
+
+    def resolved(self, device: str, root: Path) -> "Recipe":
+        """The recipe with every `auto` replaced by what this device is good at, and what rules read by digest."""
+        from steps.core.training import resolve_precision
+
+        sections: dict[str, Any] = {"clean": self.clean.pinned(root), "evaluate": self.evaluate.pinned(root)}
+        for word in ("train", "evaluate"):
+            section = sections.get(word, getattr(self, word))
+            found: dict[str, Any] = {"precision": resolve_precision(section.precision, device)}
+            if section.labelled == "auto":
+                found["labelled"] = self.mix.labelled
+            sections[word] = section.model_copy(update=found)
+        return self.model_copy(update=sections)
 
     def dump(self) -> dict[str, Any]:
         """The recipe as plain values, every default written out."""

@@ -3,6 +3,7 @@
 from pipelines.edge.orchestration import flow
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.session import Session
+from pipelines.repair import repair
 from steps.clean import clean
 from steps.compare import compare
 from steps.evaluate import evaluate
@@ -41,6 +42,7 @@ def refresh(do: Session) -> Outcome:
     report = do(evaluate, recipe.evaluate, candidate, holdout.gate)
     references = [do(evaluate, recipe.evaluate, model, holdout.gate) for model in parent.references]
     verdict = do(gate, recipe.gate, report, baseline, references, parent.history, holdout.gate)
+    candidate, report, verdict = repair(do, parent, trained, holdout, baseline, references, candidate, report, verdict)
     changes = do(compare, recipe.compare, parent.model, candidate, parent.references, holdout.validation)
     buffer = do(replay, recipe.replay, chosen, parent.buffer, parent.model, candidate, holdout.validation)
     return do.conclude(verdict, candidate, trained, report, baseline, changes, buffer, kept.index, holdout.state)

@@ -72,7 +72,7 @@ def tiny(**changes: Any) -> Recipe:
     """The tiny recipe, with knobs of its sections changed."""
     content = load_recipe(find_recipe("tiny", Path.cwd())).dump()
     for section, knobs in changes.items():
-        content[section] = {**content[section], **knobs} if isinstance(knobs, dict) else knobs
+        content[section] = {**(content[section] or {}), **knobs} if isinstance(knobs, dict) else knobs
     return Recipe.model_validate(content)
 
 

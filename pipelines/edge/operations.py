@@ -13,6 +13,7 @@ from pipelines.edge.logbook import log_card
 from pipelines.edge.overview import publish
 from pipelines.edge.registry import Registry
 from pipelines.edge.session import Inputs, Progress, Session, Stopped, pending
+from pipelines.edge.stages import REPAIR
 from pipelines.recipe import Recipe
 from pipelines.refresh import refresh
 from steps.core.artifacts import Frozen, Version
@@ -128,9 +129,14 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     _bring_landings(home, inputs)
     folder = f".perennial/reproduce/{number}"
     shutil.rmtree(home.root / folder, ignore_errors=True)
+    recipe = Recipe.model_validate(inputs.recipe)
+    before = json.loads(load_text(f"{run}/lineage/stages.json"))
+    if before.get(f"merge/{REPAIR}") == version.tags["perennial.weights"]:
+        assert recipe.repair, "what was repaired was repaired by its recipe"
+        recipe = recipe.model_copy(update={"merge": recipe.repair})  # the same model, without a gate before it
     do = Session(
         home,
-        Recipe.model_validate(inputs.recipe),
+        recipe,
         prefect=False,
         track=False,
         only="merge",
@@ -141,7 +147,6 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     )
     with contextlib.suppress(Stopped):  # it stops once the candidate is made
         refresh(do)
-    before = json.loads(load_text(f"{run}/lineage/stages.json"))
     stages = {stage: do.made[stage].digest == before[stage] for stage in ("split", "clean", "select", "plan", "mix")}
     registered, rebuilt = version.tags["perennial.weights"], do.made["merge"].digest
     shutil.rmtree(home.root / folder)

@@ -4,8 +4,8 @@ import functools
 import shutil
 import time
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -92,11 +92,12 @@ class Session:
         self.settings = home.settings
         self.device = choose_device(self.settings.device)
         self.written = recipe
-        self.recipe = Recipe.model_validate(inputs.recipe) if inputs else resolve_auto(recipe, self.device, home.root)
+        self.recipe = Recipe.model_validate(inputs.recipe) if inputs else recipe.resolved(self.device, home.root)
         self.tasks = landing.load_tasks(home.root)
         self.live = track
         self._only, self._task, self._everything, self._reached = only, task, everything, False
         self._inputs = inputs
+        self._part = ""  # of the score; stages that are made again in it have a folder of their own
         self._progress = progress or (lambda stage, done, total, what: None)
         self._choose = choose or (lambda found: found)
 
@@ -133,7 +134,9 @@ class Session:
 
     def parent(self) -> Version:
         """The champion and all that belongs to it; before the first refresh the base model, the rest empty."""
-        self.current_parent = self._inputs.parent if self._inputs else self.current()
+        from pipelines.edge.lineage import with_verdicts
+
+        self.current_parent = self._inputs.parent if self._inputs else with_verdicts(self.home, self.current())
         return self.current_parent
 
     def current(self) -> Version:
@@ -210,7 +213,8 @@ class Session:
     ) -> Made:
         """Run a step in its folder and write its record; if the record is there already, read it back."""
         stage = step.__name__
-        if self._only and self._reached and stage != self._only:
+        word = self._part or stage
+        if self._only and self._reached and word != self._only:
             raise Stopped
         folder = self._path(stage, *self._inside(stage, artifacts))
         modules = [step.__module__, *methods_in(section), *methods_of(stage), *methods_steering(artifacts)]
@@ -218,22 +222,38 @@ class Session:
         identity = [stage, self.recipe.seed, section.model_dump(mode="json"), digests_in(artifacts), code]
         fingerprint = digest_of(identity)
         made = self._recorded(step, folder, fingerprint)
-        wanted = self._only == stage and (self._task is None or self._task == folder.name)
+        wanted = self._only == word and (self._task is None or self._task == folder.name)
         self._reached = self._reached or wanted
         if made is None:
             if self._only and not wanted and not self._everything:
                 raise ValueError(
-                    f"step {self._only}: {stage} comes first and is not made; run `perennial step {stage}`"
+                    f"step {self._only}: {word} comes first and is not made; run `perennial step {word}`"
                 )
             made = self._run(step, section, artifacts, folder, fingerprint, code)
-        self._note(title_of(stage, folder, artifacts, self.current_parent), section, folder, made)
+        self._note(self._title(stage, folder, artifacts), section, folder, made)
         return made
+
+    @contextmanager
+    def part(self, word: str) -> Iterator[None]:
+        """Around stages that the score makes a second time: `data/<stage>/<word>`, `perennial step <word>`."""
+        self._part = word
+        try:
+            yield
+        finally:
+            self._part = ""
+        if self._only == word:
+            raise Stopped
 
     def _inside(self, stage: str, artifacts: tuple[Any, ...]) -> tuple[str, ...]:
         first = artifacts[0] if artifacts else None
         if isinstance(first, Landed):
             return (first.task.name,)
-        return (first.digest[:16],) if stage in KEEPS and isinstance(first, Model) else ()
+        if stage in KEEPS and isinstance(first, Model):
+            return (first.digest[:16],)
+        return (self._part,) if self._part else ()
+
+    def _title(self, stage: str, folder: Path, artifacts: tuple[Any, ...]) -> str:
+        return title_of(stage, folder, artifacts, self.current_parent, self._part)
 
     def _path(self, *parts: str) -> Path:
         return self.home.root.joinpath(self.folder, *parts)
@@ -251,7 +271,8 @@ class Session:
         state = artifact.state.path if isinstance(artifact, Trained) else None
         if state and not (self.home.root / state).is_dir():
             return False
-        models = [part for part in (artifact, getattr(artifact, "model", None)) if isinstance(part, Model)]
+        parts = (artifact, getattr(artifact, "model", None), *getattr(artifact, "checkpoints", ()))
+        models = [part for part in parts if isinstance(part, Model)]
         return all(any((self.home.root / model.path).glob("*.safetensors")) for model in models)
 
     def _run(
@@ -272,7 +293,7 @@ class Session:
         (folder / "record.json").unlink(missing_ok=True)
         if stage in RESUMES:
             write_atomic(marker, fingerprint)
-        title, key = title_of(stage, folder, artifacts, self.current_parent), key_of(stage, folder)
+        title, key = self._title(stage, folder, artifacts), key_of(stage, folder)
         if self.live:
             self.tracker.begin(key, numbered(title), section.model_dump(mode="json"))
         told: Callable[[int, int, str], None] = functools.partial(self._progress, stage)
@@ -375,17 +396,3 @@ def attempt_of(home: Home, parent: Version, recipe: Recipe, found: Mapping[str, 
         repeats = sum(event["event"] == "verdict" and event["attempt"].startswith(attempt) for event in home.ledger())
         return f"{attempt}-{repeats + 1}" if repeats else attempt
     return attempt
-
-
-def resolve_auto(recipe: Recipe, device: str, root: Path) -> Recipe:
-    """The recipe with every `auto` replaced by what this device is good at, and what rules read by digest."""
-    from steps.core.training import resolve_precision
-
-    sections: dict[str, Any] = {"clean": recipe.clean.pinned(root), "evaluate": recipe.evaluate.pinned(root)}
-    for word in ("train", "evaluate"):
-        section = sections.get(word, getattr(recipe, word))
-        found: dict[str, Any] = {"precision": resolve_precision(section.precision, device)}
-        if section.labelled == "auto":
-            found["labelled"] = recipe.mix.labelled
-        sections[word] = section.model_copy(update=found)
-    return recipe.model_copy(update=sections)

@@ -10,6 +10,7 @@ STAGES = (
     *("ingest", "split", "clean", "select", "plan", "mix"),
     *("train", "merge", "evaluate", "gate", "compare", "replay"),
 )
+REPAIR = "repair"  # the part of the score after gate that makes merge, evaluate and gate a second time
 KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
 ON_DEVICE = {"train", "evaluate", "compare"}  # what takes long, and what a device hour is counted in
 
@@ -19,19 +20,19 @@ def key_of(stage: str, folder: Path) -> str:
     return stage if folder.name == stage else f"{stage}/{folder.name}"
 
 
-def title_of(stage: str, folder: Path, artifacts: tuple[Any, ...], parent: Version) -> str:
-    """`clean`, `ingest python-docs`, `evaluate candidate`."""
+def title_of(stage: str, folder: Path, artifacts: tuple[Any, ...], parent: Version, part: str = "") -> str:
+    """`clean`, `ingest python-docs`, `evaluate candidate`; of a part of the score `evaluate candidate, repair`."""
     if folder.name == stage:
         return stage
-    return f"{stage} {whose(artifacts[0], parent) if stage in KEEPS else folder.name}"
+    return f"{stage} {whose(artifacts[0], parent, part) if stage in KEEPS else folder.name}"
 
 
-def whose(model: Model, parent: Version) -> str:
+def whose(model: Model, parent: Version, part: str = "") -> str:
     """Which model it is in a refresh of a version."""
     if model.digest == parent.model.digest:
         return parent.name if parent.name == "base" else f"champion, version {parent.name}"
     pinned = dict(zip((each.digest for each in parent.references), REFERENCES, strict=False))
-    return pinned.get(model.digest, "candidate")
+    return pinned.get(model.digest, f"candidate, {part}" if part else "candidate")
 
 
 def numbered(title: str) -> str:

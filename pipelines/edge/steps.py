@@ -8,7 +8,7 @@ from pipelines.edge.devices import choose_device
 from pipelines.edge.home import Home
 from pipelines.edge.logbook import data_pages
 from pipelines.edge.session import Inputs, Progress, Session, Stopped
-from pipelines.edge.stages import STAGES
+from pipelines.edge.stages import REPAIR, STAGES
 from pipelines.recipe import find_recipe, load_recipe
 from pipelines.refresh import refresh
 from steps.core.artifacts import Batch, Landed, TaskFacts
@@ -21,7 +21,8 @@ from steps.methods.privacy import masked
 from steps.methods.reader import reader_for
 from steps.methods.reader._shared import head
 
-WORDS = ("inputs", *STAGES, "conclude")
+AFTER_GATE = STAGES.index("gate") + 1
+WORDS = ("inputs", *STAGES[:AFTER_GATE], REPAIR, *STAGES[AFTER_GATE:], "conclude")
 Explained = dict[str, Any]  # key, verdict, rules: what each says; or where, verdict: why a record is no document
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.edge.session import resolve_auto
 from pipelines.recipe import RECIPES, Recipe, find_recipe, load_recipe
 
 EVERY = sorted(RECIPES.glob("*.yaml"))
@@ -30,7 +29,7 @@ def test_a_knob_changes_the_fingerprint_and_a_name_does_not() -> None:
 
 def test_the_device_changes_what_auto_means_but_not_the_recipe() -> None:
     recipe = load_recipe(RECIPES / "default.yaml")
-    assert resolve_auto(recipe, "cpu", Path()).train.precision == "float32"
+    assert recipe.resolved("cpu", Path()).train.precision == "float32"
     assert recipe.train.precision == "auto", "the recipe as written is what a fingerprint is made of"
 
 

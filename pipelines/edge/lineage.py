@@ -28,6 +28,25 @@ def base_of(home: Home, address: str) -> Version:
     return base_version(resolve_base(home.root, local))
 
 
+def with_verdicts(home: Home, version: Version) -> Version:
+    """A version whose history knows how many verdicts its hold-outs were used for since it was accepted.
+
+    All that the workspace's ledger tells of, less those that the rows of the version's own line count: what was judged
+    on another branch, and left, used the same items.
+    """
+    given: dict[str, int] = {}
+    for event in home.ledger():
+        if event["event"] == "verdict":
+            given[event["attempt"]] = (event.get("outcome") or {}).get("verdicts", 1)
+    since = sum(given.values()) - sum(row.verdicts for row in version.history.rows[1:])
+    if since <= 0:
+        return version
+    digest = digest_of([version.history.digest, since])
+    return version.model_copy(
+        update={"history": version.history.model_copy(update={"digest": digest, "verdicts": since})}
+    )
+
+
 def _downloaded(home: Home, address: str) -> Path:
     """A model of an MLflow registry, downloaded once; the folder that transformers loads."""
     from mlflow.artifacts import download_artifacts

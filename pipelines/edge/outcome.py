@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from steps.core.artifacts import Comparison, Frozen, Gap, Role
+from steps.core.artifacts import Comparison, Frozen, Gap, ItemUse, Role
 
 Kind = Literal["accepted", "rejected", "undecided", "unchanged"]
 EXIT_CODES: dict[str, int] = {"accepted": 0, "unchanged": 0, "rejected": 10, "undecided": 11}
@@ -47,12 +47,16 @@ class Outcome(Frozen):
     samples: dict[str, tuple[str, str]] = Field(default_factory=dict, description="continuation before, after; by task")
     run_id: str = ""
     seconds: float = 0.0
-    device_seconds: float = Field(0.0, description="spent in train, evaluate and compare, in this attempt's last process")
+    device_seconds: float = Field(
+        0.0, description="spent in train, evaluate and compare, in this attempt's last process"
+    )
     tokens: int = Field(0, description="loss tokens trained on")
     trained: tuple[str, ...] = Field((), description="the tasks that the version was trained on")
     told: tuple[str, ...] = Field((), description="why it was mixed as it was, in sentences")
     gap: dict[str, Gap] = Field(default_factory=dict, description="by task: how much worse it was on the way")
     transfer: dict[str, float] = Field(default_factory=dict, description="what the matrix says of it")
+    verdicts: int = Field(1, description="times it was judged: a candidate that was repaired is judged once more")
+    uses: dict[str, ItemUse] = Field(default_factory=dict, description="verdicts that hold-out items were used for")
     repeated: bool = Field(False, description="this attempt was judged before; this is its verdict again")
 
     @property

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from pipelines.edge.home import Home
-from pipelines.edge.lineage import adopt, base_of, identity_of, write_used
-from steps.core.artifacts import Buffer, Segment, TrainingState
+from pipelines.edge.lineage import adopt, base_of, identity_of, with_verdicts, write_used
+from steps.core.artifacts import Buffer, History, MatrixRow, Segment, TrainingState
 from steps.core.shards import digest_of, write_lines
 
 
@@ -45,3 +45,20 @@ def test_a_version_is_called_by_its_training_state_too_where_it_has_one() -> Non
     one, other = (identity_of("parent", parts, consumed, TrainingState(digest=d, path="p")) for d in "ab")
     assert len({without, one, other}) == 3
     assert one == identity_of("parent", parts, consumed, TrainingState(digest="a", path="elsewhere"))
+
+
+def test_a_history_knows_of_the_verdicts_that_led_to_no_row_of_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    base = base_of(home, "tiny:0")
+    assert with_verdicts(home, base) == base
+    home.record("verdict", attempt="a", verdict="rejected", outcome={"verdicts": 2})  # repaired, and judged once more
+    home.record("verdict", attempt="b", verdict="undecided", outcome={})
+    home.record("verdict", attempt="b", verdict="accepted", outcome=None)  # promoted by hand: not judged again
+    judged = with_verdicts(home, base).history
+    assert judged.verdicts == 3
+    assert judged.digest != base.history.digest
+    rows = (MatrixRow(version="base", losses={}), MatrixRow(version="1", losses={}, verdicts=3))
+    line = base.model_copy(update={"history": History(digest="rows", rows=rows)})
+    assert with_verdicts(home, line) == line
+    home.record("verdict", attempt="c", verdict="rejected", outcome=None)
+    assert with_verdicts(home, line).history.verdicts == 1

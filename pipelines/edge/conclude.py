@@ -301,6 +301,8 @@ def _outcome(
         told=do.made["plan"].told,
         gap=do.made["train"].gap,
         transfer=verdict.transfer,
+        verdicts=max(1, sum(isinstance(made, Verdict) for made in do.made.values())),
+        uses=verdict.uses,
     )
 
 

@@ -75,7 +75,7 @@ class Recipe(BaseModel):
     pilot: PilotConfig = PilotConfig()
 
     def fingerprint(self) -> str:
-        """The identity of a refresh by the recipe: everything in it that decides what it makes: not its name, pilots, what is told."""
+        """The identity of a refresh by the recipe: everything in it but its name, pilots, and what compare tells."""
         return digest_of(self.model_dump(mode="json", exclude={"name", "pilot", "compare"}))
 
     def resolved(self, device: str, root: Path) -> "Recipe":

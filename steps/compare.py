@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from steps.core.artifacts import Changes, Contrast, Divergence, Frozen, Model, Validation
+from steps.core.artifacts import Frozen, Model, Validation
+from steps.core.differences import Changes, Contrast, Divergence
 from steps.core.documents import Item, read_items
 from steps.core.likelihood import Encoded, encode, first_context
 from steps.core.models import load_model, load_tokenizer

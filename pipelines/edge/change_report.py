@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.edge.reports import table
-from steps.core.artifacts import Changes, LayerChange
+from steps.core.differences import Changes, LayerChange
 
 SHOWN_TEXTS = 6
 SHOWN_CHARACTERS = 180

@@ -23,7 +23,6 @@ from pipelines.edge.registry import WEIGHTS, Registry, stage_folder
 from pipelines.edge.tracking import end_run
 from steps.core.artifacts import (
     Buffer,
-    Changes,
     Corpus,
     History,
     HoldoutState,
@@ -35,6 +34,7 @@ from steps.core.artifacts import (
     Verdict,
     Version,
 )
+from steps.core.differences import Changes
 from steps.core.documents import Item, read_items
 from steps.core.shards import digest_of, read_lines
 from steps.core.training_state import EMPTY

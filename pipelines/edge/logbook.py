@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.edge import card, clean_report, data_docs, pilot_plots, plots
-from pipelines.edge.facts import LIBRARIES, read_facts, read_json
-from pipelines.edge.fingerprints import libraries
 from pipelines.edge.change_plots import weight_heat
 from pipelines.edge.change_report import changes_report, contrast_rows, contrast_table
+from pipelines.edge.facts import LIBRARIES, read_facts, read_json
+from pipelines.edge.fingerprints import libraries
 from pipelines.edge.lineage import write_used
 from pipelines.edge.outcome import Outcome
 from pipelines.edge.prefect_artifacts import post_report, run_page
@@ -16,7 +16,8 @@ from pipelines.edge.registry import Registry
 from pipelines.edge.reports import refresh_report, refresh_rows, result
 from pipelines.edge.sources import SOURCES, Sources, count_sources
 from pipelines.edge.tracking import page, shortened
-from steps.core.artifacts import Changes, Kept, Report, Trained, Verdict
+from steps.core.artifacts import Kept, Report, Trained, Verdict
+from steps.core.differences import Changes
 from steps.core.shards import read_lines
 from steps.core.workspace import Workspace
 

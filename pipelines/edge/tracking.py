@@ -14,7 +14,6 @@ from pipelines.edge.home import Home
 from pipelines.edge.registry import experiment_id
 from steps.core.artifacts import (
     Buffer,
-    Changes,
     Chosen,
     Corpus,
     Frozen,
@@ -27,6 +26,7 @@ from steps.core.artifacts import (
     TrainingSet,
     Verdict,
 )
+from steps.core.differences import Changes
 
 logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0

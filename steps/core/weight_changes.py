@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from steps.core.artifacts import Frozen, LayerChange
+from steps.core.artifacts import Frozen
+from steps.core.differences import LayerChange
 from steps.core.models import tensors_of, weight_files
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steps.core.artifacts import Contrast, Divergence, Frozen
+from steps.core.artifacts import Frozen
+from steps.core.differences import Contrast, Divergence
 from steps.core.likelihood import MAX_NATS, Encoded, batches
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from steps.compare import CompareConfig, compare
-from steps.core.artifacts import Changes, Model, Validation
+from steps.core.artifacts import Model, Validation
+from steps.core.differences import Changes
 from steps.core.models import describe_model
 from steps.core.shards import read_lines, write_lines
 from steps.core.workspace import Workspace

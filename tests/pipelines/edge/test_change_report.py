@@ -1,7 +1,7 @@
 """What a person is told of what changed in the model."""
 
 from pipelines.edge.change_report import change_metrics, changes_report, contrast_rows, contrast_table
-from steps.core.artifacts import Changes, Contrast, Divergence, LayerChange
+from steps.core.differences import Changes, Contrast, Divergence, LayerChange
 
 
 def layer(number: int | None, relative: float | None, **others: object) -> LayerChange:

@@ -89,6 +89,8 @@ class Recipe(BaseModel):
             if section.labelled == "auto":
                 found["labelled"] = self.mix.labelled
             sections[word] = section.model_copy(update=found)
+        precision = resolve_precision(self.compare.precision, device)
+        sections["compare"] = self.compare.model_copy(update={"precision": precision})
         return self.model_copy(update=sections)
 
     def dump(self) -> dict[str, Any]:

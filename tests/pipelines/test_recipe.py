@@ -30,6 +30,7 @@ def test_a_knob_changes_the_fingerprint_and_a_name_does_not() -> None:
 def test_the_device_changes_what_auto_means_but_not_the_recipe() -> None:
     recipe = load_recipe(RECIPES / "default.yaml")
     assert recipe.resolved("cpu", Path()).train.precision == "float32"
+    assert recipe.resolved("cpu", Path()).compare.precision == "float32"
     assert recipe.train.precision == "auto", "the recipe as written is what a fingerprint is made of"
 
 

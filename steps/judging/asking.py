@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -17,7 +17,7 @@ from steps.methods.suite import Answered, Suite
 logger = logging.getLogger(__name__)
 
 
-class Kept(Frozen):
+class Batch(Frozen):
     """One line of the cache: a batch of answers, and what decided them."""
 
     source: str = Field(description="digest of the model, the code, the suite and the precision")
@@ -30,8 +30,10 @@ def ask_all(workspace: Workspace, suites: Sequence[Suite], model: Model, examine
     Raises:
         ValueError: a suite's file cannot be read, or a question does not fit into the model.
     """
+    sources = {_source_of(workspace, suite, model, examinee) for suite in suites}
     rows = [row for suite in suites for row in _ask(workspace, suite, model, examinee)]
     rows.sort(key=lambda row: (row.suite, row.id))
+    _tidy(workspace.path / "answers.jsonl", len(rows), sources)
     if rows:
         write_lines(workspace.path / "suites.jsonl", (row.model_dump() for row in rows))
     else:
@@ -41,34 +43,42 @@ def ask_all(workspace: Workspace, suites: Sequence[Suite], model: Model, examine
 
 def _ask(workspace: Workspace, suite: Suite, model: Model, examinee: Examinee) -> list[Answered]:
     questions = suite.questions(workspace.root, examinee)
-    knobs = suite.model_dump(mode="json", exclude={"limit", "seed"})  # which are asked, not what is answered
-    source = digest_of([model.digest, workspace.code, knobs, examinee.precision])
+    source = _source_of(workspace, suite, model, examinee)
     cache = workspace.path / "answers.jsonl"
-    known = _read(cache, source)
+    same = (batch for batch in _batches(cache) if batch.source == source)
+    known = {(row.suite, row.id): row for batch in same for row in batch.answered}
     missing = [question for question in questions if (question.suite, question.id) not in known]
     if missing:
         logger.info("%s: %d of %d questions to ask", suite.title, len(missing), len(questions))
     done = 0
     for batch in suite.ask(examinee, missing) if missing else ():
         shown = tuple(row.model_copy(update={"answer": masked(row.answer)}) for row in batch)
-        append_line(cache, Kept(source=source, answered=shown).model_dump(mode="json"))
+        append_line(cache, Batch(source=source, answered=shown).model_dump(mode="json"))
         known.update({(row.suite, row.id): row for row in shown})
         done += len(batch)
         workspace.progress(done, len(missing), f"questions of {suite.title}")
     return [known[question.suite, question.id] for question in questions]
 
 
-def _read(path: Path, source: str) -> dict[tuple[str, str], Answered]:
-    """What this source answered; a line that a kill cut short counts as never written."""
-    found: dict[tuple[str, str], Answered] = {}
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+def _source_of(workspace: Workspace, suite: Suite, model: Model, examinee: Examinee) -> str:
+    knobs = suite.model_dump(mode="json", exclude={"limit", "seed"})  # which are asked, not what is answered
+    return digest_of([model.digest, workspace.code, knobs, examinee.precision])
+
+
+def _tidy(cache: Path, num_rows: int, sources: Collection[str]) -> None:
+    """Let go of what other code or other knobs answered, once it is the larger part: the file stays short for ever."""
+    batches = list(_batches(cache))
+    if sum(len(batch.answered) for batch in batches) > 2 * num_rows:
+        write_lines(cache, (batch.model_dump(mode="json") for batch in batches if batch.source in sources))
+
+
+def _batches(cache: Path) -> Iterator[Batch]:
+    """What was kept; a line that a kill cut short counts as never written."""
+    for line in cache.read_bytes().splitlines() if cache.exists() else ():
         try:
-            entry = Kept.model_validate_json(line)
+            yield Batch.model_validate_json(line)
         except ValidationError:
             continue
-        if entry.source == source:
-            found.update({(row.suite, row.id): row for row in entry.answered})
-    return found
 
 
 def _score(rows: Iterable[Answered]) -> SuiteScore:

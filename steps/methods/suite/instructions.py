@@ -63,7 +63,6 @@ class Instructions(Filed, Spoken):
     )
 
     file: str = Field("", description="JSON lines in the workspace with prompts of one's own; empty: ours")
-    limit: int | None = Field(24, ge=1, description="prompts, drawn by hash of their ids; none: all 40 of ours")
     answer_tokens: int = Field(40, ge=1, description="longest answer, in tokens; what would follow is not read")
 
     def pinned(self, root: Path) -> Self:

@@ -40,11 +40,11 @@ def affordable(
 def drawn(task: str, items: Sequence[Item], seed: int) -> list[Item]:
     """A task's items in the order in which they are drawn."""
     before: Counter[str] = Counter()
-    turns = {}
+    turns = []
     for item in sorted(items, key=lambda item: digest_of([seed, task, item.id])):
-        turns[item.id] = before[item.document]
+        turns.append((before[item.document], item))
         before[item.document] += 1
-    return sorted(items, key=lambda item: (turns[item.id], digest_of([seed, task, item.id])))
+    return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 
 
 def told(sampled: Mapping[str, int], asked: Mapping[str, int]) -> list[str]:

@@ -49,6 +49,13 @@ def test_what_is_no_recipe_is_told_why(tmp_path: Path, text: str, told: str) -> 
         load_recipe(tmp_path / "broken.yaml")
 
 
+def test_hold_outs_are_written_as_training_writes_rows_where_the_recipe_does_not_say() -> None:
+    content = load_recipe(RECIPES / "tiny.yaml").dump()
+    content["mix"]["labelled"], content["evaluate"]["labelled"] = "plain", "chat"
+    found = Recipe.model_validate(content).resolved("cpu", Path())
+    assert (found.train.labelled, found.evaluate.labelled) == ("plain", "chat")
+
+
 def test_a_recipe_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
     assert find_recipe("tiny", tmp_path) == RECIPES / "tiny.yaml"
     assert find_recipe(str(RECIPES / "tiny.yaml"), tmp_path) == RECIPES / "tiny.yaml"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from steps.core.artifacts import GateItems, Model
-from steps.core.documents import Item
+from steps.core.documents import Item, Message, joined, row_of
 from steps.core.shards import digest_of, read_lines, write_lines
 from steps.core.workspace import Workspace
 from steps.evaluate import EvaluateConfig, evaluate
@@ -31,13 +31,19 @@ def items_of(task: str, numbers: range) -> list[Item]:
     ]
 
 
-def hold_out(workspace: Workspace, anchor: Mapping[str, list[Item]], fresh: Mapping[str, list[Item]]) -> GateItems:
+def hold_out(
+    workspace: Workspace,
+    anchor: Mapping[str, list[Item]],
+    fresh: Mapping[str, list[Item]],
+    recent: Mapping[str, list[Item]] | None = None,
+) -> GateItems:
     folder = workspace.root / "data" / "split" / "gate"
-    for part, tasks in (("anchor", anchor), ("fresh", fresh)):
+    counts = {}
+    for part, tasks in (("anchor", anchor), ("fresh", fresh), ("recent", recent or {})):
         for task, items in tasks.items():
-            write_lines(folder / task / f"{part}.jsonl", (item.model_dump() for item in items))
-    counts = [{task: len(items) for task, items in tasks.items()} for tasks in (anchor, fresh)]
-    return GateItems(digest="items", path=workspace.relative(folder), anchor=counts[0], fresh=counts[1])
+            write_lines(folder / task / f"{part}.jsonl", map(row_of, items))
+        counts[part] = {task: len(items) for task, items in tasks.items()}
+    return GateItems(digest="items", path=workspace.relative(folder), **counts)
 
 
 @pytest.fixture
@@ -175,7 +181,73 @@ def test_the_digest_is_that_of_the_model_and_its_losses(workspace: Workspace, mo
 def test_a_task_without_items_has_no_score(workspace: Workspace, model: Model) -> None:
     items = hold_out(workspace, {"docs": items_of("docs", range(4)), "empty": []}, {"empty": []})
     report = evaluate(workspace, EvaluateConfig(sample_tokens=2), model, items)
-    assert (report.anchor.keys(), report.fresh) == ({"docs"}, {})
+    assert report.anchor.keys() == {"docs"}
+    assert report.fresh == {}
+
+
+def test_what_was_fresh_is_scored_beside_the_anchor(workspace: Workspace, model: Model) -> None:
+    docs = items_of("docs", range(12))
+    items = hold_out(workspace, {"docs": docs[:4]}, {"docs": docs[4:8]}, {"docs": docs[8:]})
+    report = evaluate(workspace, QUIET, model, items)
+    alone = evaluate(workspace, QUIET, model, hold_out(workspace, {"docs": docs[8:]}, {}))
+    assert report.recent == alone.anchor
+    rows = read_lines(workspace.path / "items.jsonl")
+    assert {row["part"] for row in rows} == {"anchor"}
+    assert alone.recent == {}
+
+
+def test_a_labelled_item_is_judged_by_its_completion(workspace: Workspace, model: Model) -> None:
+    said = (Message(role="prompt", content="Why does it rain?"), Message(role="completion", content="Clouds."))
+    item = Item(id="qa", task="qa", document="qa", text=joined(said), messages=said)
+    report = evaluate(workspace, EvaluateConfig(sample_tokens=3), model, hold_out(workspace, {"qa": [item]}, {}))
+    assert report.anchor["qa"].num_tokens == len("\n\nClouds.")
+    assert report.samples["qa"].startswith("Why does it rain? → ")
+    unlabelled = item.model_copy(update={"id": "text", "messages": None})
+    as_text = evaluate(workspace, QUIET, model, hold_out(workspace, {"qa": [unlabelled]}, {}))
+    assert as_text.anchor["qa"].num_tokens == len(item.text)
+
+
+def test_a_budget_judges_new_data_whole_and_the_rest_by_one_sample_for_every_model(
+    workspace: Workspace, model: Model
+) -> None:
+    tasks = {name: items_of(name, range(8)) for name in ("docs", "law", "code")}
+    items = hold_out(workspace, tasks, {"docs": items_of("docs", range(8, 10))}, {"law": items_of("law", range(8, 10))})
+    every = evaluate(workspace, QUIET, model, items)
+    assert every.sampled == {}
+    budget = every.anchor["docs"].num_tokens + every.fresh["docs"].num_tokens + 10 + 400
+    config = QUIET.model_copy(update={"budget_tokens": budget, "sample_tokens": 2})
+    others = [model, parent_model(workspace, "another", seed=9)]
+    asked, reports = [], []
+    for place, each in enumerate(others):
+        here = replace(workspace, path=workspace.root / "data" / f"evaluate-{place}")
+        here.path.mkdir()
+        reports.append(evaluate(here, config, each, items))
+        asked.append([(row["part"], row["id"]) for row in read_lines(here.path / "items.jsonl")])
+    assert asked[0] == asked[1]
+    report = reports[0]
+    assert (report.anchor["docs"].num_items, report.fresh["docs"].num_items) == (8, 2)
+    assert report.sampled == {"code": 8, "law": 10}
+    left = [report.anchor["code"], report.anchor["law"], *report.recent.values()]
+    assert 300 < sum(score.num_tokens + score.num_items for score in left) <= 400
+    assert report.samples.keys() == {"docs"}, "of what is judged whole"
+
+
+def test_a_budget_for_everything_changes_nothing(workspace: Workspace, model: Model, items: GateItems) -> None:
+    report = evaluate(workspace, QUIET, model, items)
+    without(workspace, parent_model(workspace, "other"))
+    rich = QUIET.model_copy(update={"budget_tokens": 10**6})
+    seen: list[tuple[int, int, str]] = []
+    assert evaluate(replace(workspace, progress=lambda *told: seen.append(told)), rich, model, items) == report
+    assert seen == [], "the budget is not what decides a number, so nothing is scored again"
+
+
+def test_the_cache_of_a_pinned_model_stays_as_long_as_the_hold_outs(workspace: Workspace, model: Model) -> None:
+    anchor, rows = items_of("docs", range(4)), []
+    for turn in range(6):
+        fresh = items_of("docs", range(10 + 4 * turn, 14 + 4 * turn))
+        evaluate(workspace, QUIET, model, hold_out(workspace, {"docs": anchor}, {"docs": fresh}))
+        rows.append(sum(len(line["items"]) for line in read_lines(workspace.path / "scores.jsonl")))
+    assert rows == [8, 12, 16, 8, 12, 16]
 
 
 def test_progress_counts_items(workspace: Workspace, model: Model, items: GateItems) -> None:

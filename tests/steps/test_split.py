@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from steps.core.artifacts import Corpus, Holdout, HoldoutState, TaskFacts
-from steps.core.documents import Item, read_items
+from steps.core.documents import Item, Message, joined, read_items
 from steps.core.state import current_holdout
 from steps.core.workspace import Workspace
 from steps.split import SplitConfig, side_of, split
@@ -132,6 +132,58 @@ def test_a_small_fresh_set_is_pooled_with_the_anchor_set(workspace: Workspace) -
     fresh = items(workspace, holdout, "fresh")
     assert fresh[:6] == items(workspace, holdout, "anchor")
     assert len(fresh) == 7
+
+
+def refreshes(workspace: Workspace, number: int, config: SplitConfig) -> list[Holdout]:
+    """Each lands documents of its own, enough for a full fresh set."""
+    keys, state, made = keys_on("gate", 12 * number), empty(HoldoutState), []
+    for turn in range(number):
+        landed = {key: prose(1000 * turn + k, 30) for k, key in enumerate(keys[12 * turn : 12 * turn + 12])}
+        corpus = build_texts(workspace, landed, place=f"corpus-{turn}")
+        made.append(split(at_stage(workspace, f"turn-{turn}"), config, {"topics": corpus}, state))
+        state = made[-1].state
+    return made
+
+
+def test_what_was_fresh_is_judged_in_three_refreshes_more_and_then_retires(workspace: Workspace) -> None:
+    made = refreshes(workspace, 6, CONFIG)
+    fresh = [[item.id for item in items(workspace, holdout, "fresh")] for holdout in made]
+    recent = [[item.id for item in items(workspace, holdout, "recent")] for holdout in made]
+    assert recent[0] == recent[1] == [], "the first fresh set is the anchor set, which never retires"
+    assert recent[2] == fresh[1]
+    assert recent[4] == fresh[1] + fresh[2] + fresh[3]
+    assert recent[5] == fresh[2] + fresh[3] + fresh[4]
+    assert [holdout.gate.recent.get("topics", 0) for holdout in made] == [0, 0, 6, 12, 18, 18]
+    kept = current_holdout(workspace, made[5].state).parts()
+    retired = {item.document for item in items(workspace, made[1], "fresh")}
+    assert {kept[key] for key in retired} == {"gate"}, "its documents stay held out"
+
+
+def test_a_fresh_set_that_is_judged_once_leaves_nothing(workspace: Workspace) -> None:
+    once = CONFIG.model_copy(update={"fresh_refreshes": 1})
+    assert [holdout.gate.recent for holdout in refreshes(workspace, 4, once)] == [{}] * 4
+
+
+def test_a_withdrawn_page_leaves_the_recent_set(workspace: Workspace) -> None:
+    *_, last = refreshes(workspace, 3, CONFIG)
+    gone = items(workspace, last, "recent")[0].document
+    corpus = build_corpus(workspace, [], withdrawn=[gone])
+    after = split(at_stage(workspace, "after"), CONFIG, {"topics": corpus}, last.state)
+    assert gone not in {item.document for item in items(workspace, after, "recent")}
+    assert after.gate.recent == {"topics": 11}
+
+
+def test_labelled_documents_are_items_with_their_turns(workspace: Workspace) -> None:
+    rows = []
+    for number, key in enumerate(keys_on("gate", 3) + keys_on("validation", 2)):
+        said = (Message(role="prompt", content=prose(number)), Message(role="completion", content=f"{number}"))
+        rows.append(build_document(key, joined(said)).model_copy(update={"messages": said}))
+    holdout = run(workspace, {"topics": build_corpus(workspace, rows)})
+    held = [*items(workspace, holdout, "anchor"), *items(workspace, holdout, "validation")]
+    assert sorted((item.document, item.messages) for item in held) == sorted((row.key, row.messages) for row in rows)
+    later = build_texts(workspace, texts(0, 40), place="later")
+    again = run(workspace, {"topics": later}, holdout.state, stage="later")
+    assert items(workspace, again, "anchor")[:3] == held[:3], "they come back from the state as they were"
 
 
 def test_a_task_without_new_data_keeps_its_sets_and_has_no_fresh_set(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from steps.core.documents import Item, Message, joined
 from steps.core.lab import Lab
 from steps.core.models import digest_of_model, load_model
 from tests.builders import prose
@@ -34,6 +35,17 @@ def test_a_loss_is_the_mean_over_the_first_tokens(root: Path) -> None:
         logits_TV = network(torch.tensor([[context, *tokens]])).logits[0].double()
     by_hand = -sum(float(logits_TV[k].log_softmax(-1)[token]) for k, token in enumerate(tokens)) / len(tokens)
     assert found == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_an_item_s_loss_is_that_of_what_counts_of_it(root: Path) -> None:
+    asked = lab(root)
+    said = (Message(role="prompt", content="The dog"), Message(role="completion", content="barks"))
+    item = Item(id="a", task="t", document="d", text=joined(said), messages=said)
+    plain = Item(id="b", task="t", document="e", text="the dog")
+    found = asked.item_losses([item, plain])
+    assert found[1] == pytest.approx(asked.losses(["the dog"])[0], abs=1e-5)
+    whole = asked.losses([item.text])[0] * len(item.text) - asked.losses(["The dog"])[0] * len("The dog")
+    assert found[0] == pytest.approx(whole / len("\n\nbarks"), abs=1e-5)
 
 
 def test_an_embedding_is_the_mean_direction_of_the_last_hidden_states(root: Path) -> None:

@@ -10,6 +10,7 @@ from steps.core.state import (
     HeldDocument,
     buffer_documents,
     current_holdout,
+    current_items,
     describe_segment,
     digest_of_folder,
     digest_of_segments,
@@ -67,6 +68,25 @@ def test_the_digest_of_a_folder_knows_names_and_bytes_but_not_its_place(tmp_path
     digests = [digest_of_folder(tmp_path / place) for place in ("one", "two", "three")]
     assert digests[0] == digests[1] != digests[2]
     assert digest_of_segments([]) == digest_of([])
+
+
+def test_retired_items_are_not_read_however_long_the_line_is(workspace: Workspace) -> None:
+    segments, sizes = [], []
+    for number in range(30):
+        folder = workspace.root / f"holdout-{number}"
+        for name in ("anchor", "fresh") if number else ("anchor",):
+            count = 2 if name == "fresh" else 4 * (number == 0)
+            rows = [
+                {"id": f"{name}-{number}-{k}", "task": "topics", "document": f"d{number}", "text": "some text"}
+                for k in range(count)
+            ]
+            write_lines(folder / "topics" / f"{name}.jsonl", rows)
+        segments.append(describe_segment(workspace, folder))
+        held = current_items(workspace, HoldoutState(digest="", segments=tuple(segments)), num_recent=3)
+        sizes.append((len(held.anchor["topics"]), len(held.recent.get("topics", []))))
+    assert sizes[:5] == [(4, 0), (4, 2), (4, 4), (4, 6), (4, 6)]
+    assert set(sizes[4:]) == {(4, 6)}
+    assert {item.document for item in held.recent["topics"]} == {"d27", "d28", "d29"}
 
 
 def test_replay_draws_from_the_buffer_without_stale_keys_and_from_replay_only_tasks(workspace: Workspace) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from steps.core.artifacts import Validation
+from steps.core.documents import Item, Message, joined, row_of
 from steps.core.likelihood import encode, first_context, summed_losses
 from steps.core.models import load_model, load_tokenizer
+from steps.core.shards import write_lines
 from steps.core.training import HeldOut, advice_on_memory, reproducible, told_to_stop
 from tests.tiny_models import TEXT, tiny_model, tiny_workspace, validation_items
 
@@ -21,6 +24,19 @@ def test_the_validation_loss_is_the_mean_over_the_tokens_of_the_first_items(tmp_
     expected = sum(summed_losses(network, texts, first_context(tokenizer))) / 32
     held_out = HeldOut(workspace.at(validation.path), validation, parent, num_items=2, num_tokens=16)
     assert held_out.losses(network) == pytest.approx({"train/validation_alpha": expected}, rel=1e-6)
+
+
+def test_labelled_items_count_by_their_completions(tmp_path: Path) -> None:
+    parent = tiny_model(tmp_path / "parent")
+    said = (Message(role="prompt", content="Why?"), Message(role="completion", content="So."))
+    item = Item(id="0", task="qa", document="0", text=joined(said), messages=said)
+    write_lines(tmp_path / "held" / "qa" / "validation.jsonl", [row_of(item)])
+    held_out = HeldOut(tmp_path / "held", Validation(digest="", path="held", num_items={"qa": 1}), parent, 4, 16)
+    network, tokenizer = load_model(parent), load_tokenizer(parent)
+    texts, context = encode(tokenizer, [("a", "Why?"), ("b", item.text)], 60), first_context(tokenizer)
+    before, after = (summed_losses(network, [text], context)[0] for text in texts)
+    expected = (after - before) / len("\n\nSo.")
+    assert held_out.losses(network) == pytest.approx({"train/validation_qa": expected}, abs=1e-5)
 
 
 def test_no_items_asked_for_means_no_validation(tmp_path: Path) -> None:

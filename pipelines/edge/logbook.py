@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.edge import card, clean_report, data_docs, pilot_plots, plots
+from pipelines.edge import card, clean_report, data_docs, merge_plots, pilot_plots, plots
 from pipelines.edge.change_plots import weight_heat
 from pipelines.edge.change_report import changes_report, contrast_rows, contrast_table
 from pipelines.edge.facts import LIBRARIES, read_facts, read_json
@@ -15,9 +15,11 @@ from pipelines.edge.prefect_artifacts import post_report, run_page
 from pipelines.edge.registry import Registry
 from pipelines.edge.reports import refresh_report, refresh_rows, result
 from pipelines.edge.sources import SOURCES, Sources, count_sources
+from pipelines.edge.stages import REPAIR
 from pipelines.edge.tracking import page, shortened
 from steps.core.artifacts import Kept, Report, Trained, Verdict
 from steps.core.differences import Changes
+from steps.core.front import read_front
 from steps.core.shards import read_lines
 from steps.core.workspace import Workspace
 
@@ -74,6 +76,7 @@ def log_refresh(
         tracker.figures({"predicted_and_actual": pilot_plots.predicted_and_actual(found)})
     _log_changes(do, changes)
     tracker.table("verdict.json", verdict.model_dump(mode="json"))
+    _log_merges(do)
     tracker.table("outcome.json", outcome.model_dump(mode="json"))
     records = {f"records/{stage}": root / do.folder / stage / "record.json" for stage in made}
     tracker.files({"lineage": root / do.folder / "inputs.json", **records})
@@ -89,6 +92,17 @@ def log_refresh(
     for task in do.landings:
         tracker.files({"lineage/landing": root / "data" / "landing" / f"{task}.dvc"})
     _tell(do, outcome, changes)
+
+
+def _log_merges(do: "Session") -> None:
+    """The fronts of sweeps; where there was a repair both judgements, whichever counted."""
+    second = f"gate/{REPAIR}"
+    for name in ("merge", f"merge/{REPAIR}"):
+        if name in do.made and (found := read_front(do.home.root / do.folder / name / "model")):
+            do.tracker.figures({f"{name.replace('/', '_')}_front": merge_plots.front(found)})
+            do.tracker.table(f"{name}/front.json", found.model_dump(mode="json"))
+    for name in ("gate", second) if second in do.made else ():
+        do.tracker.table(f"{name}/verdict.json", do.made[name].model_dump(mode="json"))
 
 
 def _sources(do: "Session") -> Sources:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.edge.outcome import Outcome, TaskRow
+from pipelines.edge.reports import JUDGED_HEAD, judged_rows
 
 WELL = {"ok", "embedded", "SQLite in the workspace"}
 COLOURS = {"accepted": "green", "rejected": "red", "undecided": "yellow", "unchanged": "cyan"}
@@ -22,6 +23,8 @@ def outcome_table(outcome: Outcome, places: Mapping[str, str]) -> RenderableType
     parts: list[RenderableType] = []
     if outcome.rows:
         parts += [_losses(outcome), _records(outcome), *_reasons(outcome.rows)]
+    if outcome.comparisons:
+        parts.append(_judged(outcome))
     parts.append(Panel(Group(verdict, *(Text(f"- {reason}") for reason in outcome.reasons)), border_style=colour))
     for task, (before, after) in outcome.samples.items():
         parts.append(Text.assemble((f"{task}, before: ", "dim"), _one_line(before)))
@@ -53,6 +56,16 @@ def _losses(outcome: Outcome) -> Table:
     planned_replay = sum(row.planned_replay for row in outcome.rows)
     shares = f"{replayed / max(1, trained):.1%} replayed (planned {planned_replay / planned:.1%})"
     table.caption = f"{trained:,} tokens trained on, {shares}"
+    return table
+
+
+def _judged(outcome: Outcome) -> Table:
+    table = Table(title="What the gate asked (docs/verdicts.md)", title_justify="left", expand=False)
+    for name in JUDGED_HEAD:
+        table.add_column(name, justify="left" if name in {"what", "against", "answer"} else "right")
+    for row in judged_rows(outcome):
+        colour = {"pass": "green", "fail": "red", "undecided": "yellow"}[row[-1].split(",")[0]]
+        table.add_row(*row[:-1], Text(row[-1], style=colour))
     return table
 
 

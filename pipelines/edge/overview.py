@@ -39,6 +39,7 @@ def _publish(home: Home, registry: Registry, line: Line) -> None:
             client.log_batch(run, metrics=points(values, point.step, _milliseconds(point.time)))
     client.log_figure(run, plots.line_matrix(line), "plots/matrix.png")
     client.log_figure(run, plots.curves(line), "plots/curves.png")
+    client.log_figure(run, plots.learning(line), "plots/learning.png")
     client.log_dict(run, _table(line), TABLE)
     client.set_tag(run, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
     client.set_tag(run, NOTE, shortened(text))

@@ -20,6 +20,9 @@ COLOURS = ("#1f6f8b", "#e07a3f", "#5b8c5a", "#8d6a9f", "#c2a83e", "#b5495b", "#4
 ANSWERS = {"pass": "#3b8456", "undecided": "#c99a2e", "fail": "#b8403a"}
 TRAINING, VALIDATION = "train/loss_nats_per_token", "train/validation_"  # as train names them
 SHOWN_IN_FULL = 30  # steps; a longer run is also drawn as a running mean
+SHOWN_COMPARISONS = 40
+ABSOLUTE = ("average", "learning accuracy")  # drawn as changes: a loss itself lies far from what is learnt of it
+CHANGE = {"nats": "change of loss in nats/token", "points": "points of the score that were lost"}
 SHOWN_ROWS = 40  # versions in a matrix, the newest and the base
 VERDICTS = {"accepted": ANSWERS["pass"], "undecided": ANSWERS["undecided"], "rejected": ANSWERS["fail"]}
 
@@ -33,13 +36,17 @@ def _figure(width: float, height: float, title: str) -> tuple["Figure", "Axes"]:
     figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    _dress(axes, title)
+    return figure, axes
+
+
+def _dress(axes: "Axes", title: str) -> None:
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=12)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(side == "bottom")
         axes.spines[side].set_color(QUIET)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def _say_nothing(axes: "Axes", why: str) -> None:
@@ -112,15 +119,38 @@ def _running_mean(values: Sequence[float], window: int) -> list[float]:
 
 
 def holdout_change(verdict: Verdict) -> "Figure":
-    """Each comparison's change of loss with its 95 % interval, against zero and the margin that it must keep."""
-    found = sorted(
-        verdict.comparisons, key=lambda each: (each.kind, each.against != "champion", each.against, each.task)
-    )
-    height = 1.6 + 0.42 * max(2, len(found))
-    figure, axes = _figure(9.0, height, f"Change of hold-out loss, 95 % intervals: {verdict.outcome}")
+    """Each comparison's change with its 95 % interval, against zero and its margin: losses, and below them scores.
+
+    What failed or is open comes first; of the rest as many as can be read.
+    """
+    found = [each for each in verdict.comparisons if each.kind != "must-hold"]
+    shown = sorted(found, key=lambda each: each.outcome == "pass")[:SHOWN_COMPARISONS]
+    parts = [part for unit in CHANGE if (part := _forest(shown, unit))] or [[]]
+    height = 1.7 + 0.42 * sum(max(2, len(part)) for part in parts) + 0.6 * (len(parts) - 1)
+    title = f"Change on the hold-out, 95 % intervals: {verdict.outcome}"
+    figure, top = _figure(9.0, height, title)
     if not found:
-        _say_nothing(axes, "nothing was compared")
+        _say_nothing(top, "nothing was compared")
         return figure
+    figure.delaxes(top)
+    grid = figure.add_gridspec(len(parts), 1, height_ratios=[max(2, len(part)) for part in parts])
+    for place, part in enumerate(parts):
+        axes = figure.add_subplot(grid[place])
+        _dress(axes, title if place == 0 else "")
+        _draw_forest(axes, part)
+    if len(found) > len(shown):
+        figure.text(0.01, 0.005, f"and {len(found) - len(shown):,} more that passed", fontsize=8, color=QUIET)
+    return figure
+
+
+def _forest(found: Sequence[Comparison], unit: str) -> list[Comparison]:
+    own = [each for each in found if each.unit == unit]
+    return sorted(own, key=lambda each: (each.kind, each.against != "champion", each.against, each.scope, each.task))
+
+
+def _draw_forest(axes: "Axes", found: Sequence[Comparison]) -> None:
+    unit = found[0].unit
+    digits = 3 if unit == "nats" else 1
     axes.axvline(0.0, color=INK, lw=1.0)
     for place, each in enumerate(found):
         colour = ANSWERS[each.outcome]
@@ -128,22 +158,24 @@ def holdout_change(verdict: Verdict) -> "Figure":
         axes.plot(each.change, place, "o", color=colour, ms=7, mec="white", mew=1.2)
         if each.margin:
             axes.plot([each.margin] * 2, [place - 0.32, place + 0.32], color=QUIET, lw=1.6, ls=(0, (2, 1)))
-        words = f"{_signed(each.change)} {each.outcome}"
+        words = f"{_signed(each.change, digits)} {each.outcome}"
         axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
     axes.set_yticks(range(len(found)), [_name(each) for each in found])
     axes.set_ylim(len(found) - 0.5, -0.6)
-    axes.set_xlabel("change in nats/token (left is better); dashed: the margin", color=INK)
+    axes.set_xlabel(f"{CHANGE[unit]} (left is better); dashed: the margin", color=INK)
     axes.grid(axis="x", color=GRID)
     axes.margins(x=0.08)
-    return figure
 
 
 def _name(each: Comparison) -> str:
-    return f"{each.task}, fresh" if each.kind == "superiority" else f"{each.task} vs {each.against}"
+    if each.kind == "superiority":
+        return f"{each.task}, fresh"
+    beside = {"group": " (group)", "suite": "", "task": ", recent" if each.part == "recent" else ""}[each.scope]
+    return f"{each.task}{beside} vs {each.against}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+def _signed(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def matrix(rows: Sequence[MatrixRow]) -> "Figure":
@@ -247,6 +279,30 @@ def curves(line: Line) -> "Figure":
     axes.set_ylabel("nats/token", color=INK)
     axes.grid(axis="y", color=GRID)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def learning(line: Line) -> "Figure":
+    """What the matrix says of each version: what was learnt beside what was forgotten, both ways of counting it."""
+    figure, axes = _figure(9.0, 4.8, "Learnt and forgotten over the versions of the line")
+    names = list(dict.fromkeys(name for point in line.points for name in point.transfer if name not in ABSOLUTE))
+    if not names:
+        _say_nothing(axes, "no versions")
+        return figure
+    axes.axhline(0.0, color=INK, lw=1.0)
+    for name, colour in zip(names, itertools.cycle(COLOURS), strict=False):
+        seen = [(point.step, point.transfer[name]) for point in line.points if name in point.transfer]
+        axes.plot(*zip(*seen, strict=True), color=colour, lw=2.0, marker="o", ms=5, label=name)
+    for name, colour in zip(ABSOLUTE, (INK, QUIET), strict=True):
+        seen = [(point.step, point.transfer[name]) for point in line.points if name in point.transfer]
+        if seen:
+            at = [(step, value - seen[0][1]) for step, value in seen]
+            axes.plot(*zip(*at, strict=True), color=colour, lw=1.6, ls="--", label=f"{name}, since the first version")
+    axes.xaxis.set_major_formatter(_thousands)
+    axes.set_xlabel("version, accepted or not", color=INK)
+    axes.set_ylabel("nats/token of −loss, mean over tasks", color=INK)
+    axes.grid(axis="y", color=GRID)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

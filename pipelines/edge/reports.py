@@ -8,6 +8,11 @@ from pipelines.edge.outcome import Outcome, TaskRow
 from steps.core.artifacts import Gap
 
 SHOWN_VERSIONS = 15
+SHOWN_COMPARISONS = 60
+JUDGED = (
+    "What the gate asked. A positive change is harm. Power: the chance that a model that changed nothing passes with "
+    "these items. Used: verdicts that an item took part in, on average; this is one (docs/verdicts.md)."
+)
 
 
 def result(outcome: Outcome) -> str:
@@ -29,6 +34,7 @@ def refresh_report(
         "### Gained and lost\nHold-out loss in nats per token; lower is better.\n\n" + _losses(outcome.rows),
         *(["\n".join(f"- {sentence}" for sentence in _gaps(outcome.gap))] if outcome.gap else []),
         "### Why\n" + "\n".join(f"- {reason}" for reason in outcome.reasons),
+        *(["### Judged\n" + JUDGED + "\n\n" + _judged(outcome)] if outcome.comparisons else []),
         "### Trained on\nLoss tokens, achieved of planned.\n\n" + _mixture(outcome.rows),
         *(["\n".join(f"- {sentence}" for sentence in outcome.told)] if outcome.told else []),
         "### Data\n" + _records(outcome.rows, batches),
@@ -95,6 +101,33 @@ def _losses(rows: Sequence[TaskRow]) -> str:
             for row in rows
         ),
     )
+
+
+def judged_rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+    """Each test of the gate: what, against whom, the change, what is allowed, power, items, use, answer."""
+    for each in outcome.comparisons[:SHOWN_COMPARISONS]:
+        digits = 3 if each.unit == "nats" else 1
+        ends = f"{each.change:+.{digits}f} [{each.low:+.{digits}f}, {each.high:+.{digits}f}]"
+        place = {"group": " (group)", "suite": " (suite)", "task": "" if each.part == "anchor" else f" ({each.part})"}
+        allowed = {"non-inferiority": f"{each.margin:.{digits}f}", "superiority": "a gain", "must-hold": "nothing"}
+        use = outcome.uses.get(each.task) if each.part == "anchor" else None
+        yield (
+            f"{each.task}{place[each.scope]}",
+            each.against,
+            f"{ends} {'nats' if each.unit == 'nats' else 'points'}",
+            allowed[each.kind],
+            "–" if each.power is None else f"{each.power:.2f}",
+            f"{each.num_items:,}",
+            "–" if use is None else f"{use.mean:.1f}×",
+            each.outcome + (f", {each.more_items:,} more items" if each.more_items else ""),
+        )
+
+
+JUDGED_HEAD = ("what", "against", "change [95 % interval]", "allowed", "power", "items", "used", "answer")
+
+
+def _judged(outcome: Outcome) -> str:
+    return table(JUDGED_HEAD, judged_rows(outcome))
 
 
 def _gaps(found: Mapping[str, Gap]) -> Iterator[str]:

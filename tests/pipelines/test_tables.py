@@ -4,6 +4,7 @@ from rich.console import Console, RenderableType
 
 from pipelines.edge.outcome import Outcome, TaskRow
 from pipelines.tables import outcome_table, preview_table, status_table
+from steps.core.artifacts import Comparison
 
 
 def text(shown: RenderableType) -> str:
@@ -44,6 +45,30 @@ def test_the_share_of_replay_is_told_beside_its_plan() -> None:
         TaskRow(task="old", role="train", planned_tokens=50, achieved_tokens=50, planned_replay=30, achieved_replay=30),
     ]
     assert "30.0% replayed (planned 30.0%)" in text(outcome_table(Outcome(kind="rejected", rows=tuple(rows)), {}))
+
+
+def test_the_end_of_a_refresh_shows_what_the_gate_asked() -> None:
+    asked = Comparison(
+        task="facts",
+        scope="suite",
+        against="champion",
+        kind="non-inferiority",
+        outcome="undecided",
+        unit="points",
+        change=2.0,
+        low=-1.0,
+        high=5.0,
+        margin=4.0,
+        p_value=0.1,
+        power=0.5,
+        num_items=200,
+        num_documents=200,
+        more_items=120,
+        reason="because",
+    )
+    shown = text(outcome_table(Outcome(kind="undecided", version="7", comparisons=(asked,)), {}))
+    for word in ("What the gate asked", "facts (suite)", "+2.0 [-1.0, +5.0] points", "0.50", "undecided, 120 more"):
+        assert word in shown, shown
 
 
 def test_nothing_new_is_one_panel() -> None:

@@ -48,7 +48,7 @@ def test_drawn_again_it_is_the_same_run_and_no_point_is_doubled(registry: Regist
         steps = [metric.step for metric in registry.client.get_metric_history(run.info.run_id, name)]
         assert len(steps) == len(set(steps)), name
     files = {file.path for file in registry.client.list_artifacts(run.info.run_id, "plots")}
-    assert files == {"plots/matrix.png", "plots/curves.png"}
+    assert files == {"plots/matrix.png", "plots/curves.png", "plots/learning.png"}
 
 
 def test_the_table_holds_the_matrix_with_all_that_belongs_to_a_version(registry: Registry) -> None:

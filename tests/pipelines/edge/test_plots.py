@@ -82,6 +82,44 @@ def test_the_forest_shows_every_comparison_its_interval_and_its_margin() -> None
     assert at.count([0.05, 0.05]) == 1  # superiority has no margin
 
 
+def test_scores_have_a_scale_of_their_own_below_the_losses() -> None:
+    suite = comparison("facts", "non-inferiority", "undecided", 0.05).model_copy(
+        update={"scope": "suite", "unit": "points", "change": 2.5, "low": -1.0, "high": 6.0, "margin": 5.0}
+    )
+    canaries = suite.model_copy(update={"task": "canaries", "kind": "must-hold"})
+    figure = plots.holdout_change(verdict(comparison("docs", "non-inferiority", "pass", 0.05), suite, canaries))
+    losses, scores = figure.axes
+    assert "docs vs champion" in words(figure)
+    assert [label.get_text() for label in scores.get_yticklabels()] == ["facts vs champion"]
+    assert scores.texts[0].get_text() == "+2.5 undecided"
+    assert [5.0, 5.0] in [list(line.get_xdata()) for line in scores.lines]
+    assert "points" in scores.get_xlabel()
+    assert "nats" in losses.get_xlabel()
+
+
+def test_of_very_many_comparisons_those_that_do_not_pass_are_shown() -> None:
+    passed = [comparison(f"task-{k}", "non-inferiority", "pass", 0.05) for k in range(60)]
+    figure = plots.holdout_change(verdict(*passed, comparison("lost", "non-inferiority", "fail", 0.05)))
+    assert "lost vs champion" in words(figure)
+    assert len(figure.axes[0].get_yticklabels()) == 40
+    assert [text.get_text() for text in figure.texts] == ["and 21 more that passed"]
+
+
+def test_what_was_learnt_and_forgotten_is_drawn_over_the_versions() -> None:
+    found = {"average": -3.0, "learning accuracy": -2.5, "forgetting": 0.1, "forgetting from the diagonal": 0.05}
+    line = read_line(LEDGER)
+    points = [line.points[0], *(point.model_copy(update={"transfer": found}) for point in line.points[1:])]
+    figure = plots.learning(line.model_copy(update={"points": tuple(points)}))
+    assert words(figure)[-4:] == [
+        "forgetting",
+        "forgetting from the diagonal",
+        "average, since the first version",
+        "learning accuracy, since the first version",
+    ]
+    assert [list(drawn.get_ydata()) for drawn in figure.axes[0].lines[1:4]] == [[0.1] * 3, [0.05] * 3, [0.0] * 3]
+    assert "no versions" in words(plots.learning(Line()))
+
+
 def test_the_matrix_shows_every_score_and_what_was_trained() -> None:
     figure = plots.matrix(ROWS)
     assert {"3.100", "3.200", "2.600", "–", "base", "candidate"} <= set(words(figure))

@@ -3,7 +3,7 @@
 from pipelines.edge.line import read_line
 from pipelines.edge.outcome import Outcome, TaskRow
 from pipelines.edge.reports import line_report, refresh_report, refresh_rows, result, table
-from steps.core.artifacts import Gap
+from steps.core.artifacts import Comparison, Gap, ItemUse
 from tests.pipelines.edge.test_line import LEDGER
 
 ROWS = (
@@ -82,6 +82,33 @@ def test_the_table_has_a_row_for_each_task() -> None:
     rows = refresh_rows(OUTCOME)
     assert [row["task"] for row in rows] == ["wiki", "law", "new"]
     assert (rows[0]["before"], rows[0]["tokens trained"], rows[0]["dropped"]) == ("4.000", 90, 1)
+
+
+def test_a_report_says_what_was_asked_with_which_power_and_how_often_the_items_decided() -> None:
+    kinds = [
+        ("wiki", "task", "anchor", "nats", "non-inferiority", "undecided", 40),
+        ("wiki", "task", "fresh", "nats", "superiority", "pass", None),
+        ("facts", "suite", "anchor", "points", "non-inferiority", "pass", None),
+        ("canaries", "suite", "anchor", "points", "must-hold", "fail", None),
+    ]
+    asked = [
+        Comparison.model_validate(
+            {"task": task, "scope": scope, "part": part, "unit": unit, "kind": kind, "outcome": outcome}
+            | {"against": "base", "change": -0.5, "low": -1.25, "high": 0.25, "margin": 0.1, "p_value": 0.5}
+            | {"power": 0.875 if kind == "non-inferiority" else None, "num_items": 1200, "num_documents": 9}
+            | {"more_items": more, "reason": "because"}
+        )
+        for task, scope, part, unit, kind, outcome, more in kinds
+    ]
+    found = OUTCOME.model_copy(update={"comparisons": tuple(asked), "uses": {"wiki": ItemUse(mean=3.5, most=6)}})
+    text = refresh_report(found, cause="landing", batches=BATCHES, links={})
+    for words in (
+        "| wiki | base | -0.500 [-1.250, +0.250] nats | 0.100 | 0.88 | 1,200 | 3.5× | undecided, 40 more items |",
+        "| wiki (fresh) | base | -0.500 [-1.250, +0.250] nats | a gain | – | 1,200 | – | pass |",
+        "| facts (suite) | base | -0.5 [-1.2, +0.2] points | 0.1 | 0.88 | 1,200 | – | pass |",
+        "| canaries (suite) | base | -0.5 [-1.2, +0.2] points | nothing | – | 1,200 | – | fail |",
+    ):
+        assert words in text, text
 
 
 def test_a_result_is_three_words() -> None:

@@ -124,20 +124,37 @@ class Registry:
         known = ", ".join(version.number for version in everything) or "none yet"
         raise ValueError(f"{self.name}: no version {number}; there are: {known}")
 
+    def named(self, name: str) -> str:
+        """The number of a version by its number or by an alias, such as `champion`.
+
+        Raises:
+            ValueError: there is no such version or alias.
+        """
+        if not name.isdigit():
+            for version in self.versions():
+                if name in version.aliases:
+                    return version.number
+        return self.get(name).number
+
     def folder(self, number: str) -> Path:
         """A version's folder on this machine: the registry's own where it is local, else a cached copy."""
         from mlflow.artifacts import download_artifacts
 
         model_id = self.get(number).model_id
         place = local_folder(self._address(model_id))
-        if place is not None:
+        if place is not None and place.resolve().is_relative_to(self.home.root):
             return place
         cached = self._cached(model_id)
         if not (cached / "version.json").exists():
             partial = cached.with_name(cached.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(partial))
+            if place is None:
+                download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(partial))
+            elif place.is_dir():  # of another workspace on this machine: its files stay there, and take no room here
+                shutil.copytree(place, partial, dirs_exist_ok=True, copy_function=_linked)
+            else:
+                raise ValueError(f"version {number}: its folder {place} is not on this machine, or not mounted here")
             stored.check_whole(number, partial)
             shutil.rmtree(cached, ignore_errors=True)
             partial.rename(cached)
@@ -353,6 +370,10 @@ def stage_folder(
             link(file, target)
     write_json(staging / "version.json", version.model_dump(mode="json"))
     shutil.rmtree(light)
+
+
+def _linked(source: str, target: str) -> None:
+    link(Path(source), Path(target))
 
 
 def link(source: Path, target: Path) -> None:

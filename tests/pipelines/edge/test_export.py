@@ -1,0 +1,112 @@
+"""A version as a folder: transformers loads it and it says the same; nothing stands in it that nobody reads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipelines.edge.conclude import SERVED
+from pipelines.edge.export import export
+from pipelines.edge.home import Home
+from pipelines.edge.lineage import base_of
+from pipelines.edge.registry import WEIGHTS, Registry, experiment_id, stage_folder
+from steps.core.artifacts import History, MatrixRow, TrainingState
+from steps.core.models import INDEX, chat_template, digest_of_model, load_model
+from steps.core.training_state import digest_of_state
+from tests.tiny_models import tiny_model
+from tests.workspaces import workspace
+
+TEMPLATE = "{% for message in messages %}<|begin|>{{ message.content }}<|end|>{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A registry with one version: a chat model in several files, with things beside it that are not for others."""
+    home = Home(tmp_path_factory.mktemp("line") / "w")
+    workspace(home.root, documents=2)
+    made = tiny_model(home.root / "data/model")
+    network = load_model(made)
+    (made / "model.safetensors").unlink()
+    network.save_pretrained(made, max_shard_size="100KB")
+    (made / "chat_template.jinja").write_text(TEMPLATE)
+    config = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps({**config, "_name_or_path": "/home/me/model"}))
+    (made / "notes.txt").write_text("mine")
+    (made / "README.md").write_text("the card of the base")
+    state = TrainingState(
+        digest=digest_of_state(tiny_model(home.root / "data/state/plateau").parent), path="data/state"
+    )
+    base = base_of(home, "data/model")
+    row = History(digest="h", rows=(MatrixRow(version="a", losses={}),))
+    version = base.model_copy(update={"training_state": state, "history": row})
+    stage_folder(home.hidden / "staging", made, None, kept, version, SERVED)
+    registry = Registry(home)
+    run = registry.client.create_run(experiment_id(home)).info.run_id
+    tags = {"perennial.weights": version.model.digest, "perennial.run": run, "perennial.parent": "base"}
+    registry.register("attempt", run, home.hidden / "staging", {**tags, "perennial.verdict": "accepted"})
+    return registry
+
+
+def test_transformers_loads_it_and_it_says_what_the_registered_version_says(registry: Registry, tmp_path: Path) -> None:
+    found = export(registry, "1", tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", use_safetensors=True).eval()
+    registered = load_model(registry.folder("1") / WEIGHTS)
+    input_ids = torch.tensor([tokenizer("The assert statement").input_ids])
+    assert torch.equal(exported(input_ids).logits, registered(input_ids).logits)
+    assert tokenizer.chat_template == TEMPLATE
+    assert found.digest == digest_of_model(tmp_path / "out") == registry.get("1").tags["perennial.weights"]
+
+
+def test_the_index_names_every_file_of_weights(registry: Registry, tmp_path: Path) -> None:
+    export(registry, "1", tmp_path / "out")
+    named = set(json.loads((tmp_path / "out" / INDEX).read_text())["weight_map"].values())
+    assert named == {path.name for path in (tmp_path / "out").glob("*.safetensors")}
+    assert len(named) > 1
+
+
+def test_it_holds_what_others_read_and_nothing_else(registry: Registry, tmp_path: Path) -> None:
+    found = export(registry, "1", tmp_path / "out")
+    beside = {name for name in found.files if not name.endswith(".safetensors")}
+    wanted = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", INDEX}
+    assert beside == wanted | {"chat_template.jinja", "README.md"}
+    assert found.files == {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+
+
+def test_the_template_is_where_either_kind_of_reader_looks(registry: Registry, tmp_path: Path) -> None:
+    export(registry, "1", tmp_path / "out")
+    assert (tmp_path / "out/chat_template.jinja").read_text() == TEMPLATE
+    assert json.loads((tmp_path / "out/tokenizer_config.json").read_text())["chat_template"] == TEMPLATE
+    assert chat_template(tmp_path / "out") == TEMPLATE
+
+
+def test_no_place_on_this_machine_is_told_and_the_card_is_its_own(registry: Registry, tmp_path: Path) -> None:
+    export(registry, "1", tmp_path / "out")
+    assert "/home/me" not in (tmp_path / "out/config.json").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert ", version 1\n" in card
+
+
+def test_a_folder_that_holds_something_is_left_as_it_is(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    export(registry, "1", tmp_path / "empty")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="wanted a new or an empty folder"):
+        export(registry, "1", tmp_path / "empty")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="wanted a new or an empty folder"):
+        export(registry, "1", tmp_path / "link")
+    assert sorted(set(tmp_path.rglob("*")) - {tmp_path / "link"}) == before
+
+
+def test_weights_that_are_not_those_registered_are_not_exported(registry: Registry, tmp_path: Path) -> None:
+    registry.tag("1", "perennial.weights", "0" * 64)
+    try:
+        with pytest.raises(RuntimeError, match="registered with 0000"):
+            export(registry, "1", tmp_path / "out")
+    finally:
+        registry.tag("1", "perennial.weights", digest_of_model(registry.folder("1") / WEIGHTS))
+    assert list(tmp_path.iterdir()) == []

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from pydantic import Field
 
 from steps.core.artifacts import Comparison, GateItems, History, MatrixRow, Report, Score, Verdict
 from steps.core.asks import Asks
-from steps.core.comparisons import Answer, Asked, judge
+from steps.core.comparisons import Answer, Asked, decide, judge
 from steps.core.matrix import transfer, uses
-from steps.core.rules import Rules, fits
+from steps.core.rules import Rules
 from steps.core.shards import digest_of, write_lines
 from steps.core.workspace import Workspace
 
@@ -56,7 +57,7 @@ def gate(
     found.sort(key=lambda comparison: ORDER.index(comparison.outcome))
 
     missing = [*_untested(config, items, found), *_unasked(config, report, found)]
-    outcome = _decide(config, found, complete=not missing, gain=gain)
+    outcome = decide(found, config.required, complete=not missing, gain=gain)
     rows = _rows(report, baseline, history, items)
     told = [*missing, *_gaps(config, report, items, found), *(comparison.reason for comparison in found)]
     facts = {
@@ -85,20 +86,6 @@ def _others(baseline: Report, references: Sequence[Report]) -> dict[str, Report]
     return others
 
 
-def _decide(config: GateConfig, found: Sequence[Comparison], *, complete: bool, gain: bool) -> Answer:
-    """Fail where anything failed; pass where all hold and, if wanted, one gained.
-
-    A suite that is not required may fail a candidate, and cannot hold it up.
-    """
-    if any(each.outcome == "fail" for each in found):
-        return "fail"
-    held = [each for each in found if each.kind == "non-inferiority"]
-    open_ = [each for each in held if each.outcome == "undecided"]
-    waits = any(each.scope != "suite" or fits(each.task, config.required) for each in open_)
-    gained = any(each.kind == "superiority" and each.outcome == "pass" for each in found)
-    return "pass" if complete and not waits and (gained or not gain) else "undecided"
-
-
 def _untested(config: GateConfig, items: GateItems, found: Sequence[Comparison]) -> Iterator[str]:
     """Tasks that could not be tested at all."""
     tested = {each.task for each in found if each.part == "anchor" and each.scope == "task"}
@@ -115,7 +102,7 @@ def _unasked(config: GateConfig, report: Report, found: Sequence[Comparison]) ->
     """Suites that are required, and were not asked of both models."""
     asked = {each.task for each in found if each.scope == "suite"}
     for wanted in config.required:
-        if not any(fits(name, (wanted,)) for name in asked):
+        if not any(fnmatchcase(name, wanted) for name in asked):
             names = ", ".join(sorted(report.suites)) or "none"
             yield f"{wanted}: this suite is required and was not asked; add it to evaluate.suites (asked: {names})"
 
@@ -126,7 +113,7 @@ def _gaps(config: GateConfig, report: Report, items: GateItems, found: Sequence[
         yield "no fresh items: no gain can be shown; land more, or set gate.superiority to not-required"
     names = {*items.anchor, *(each.task for each in found)}
     for name in config.margins:
-        if not any(fits(each, (name,)) for each in names):
+        if not any(fnmatchcase(each, name) for each in names):
             yield f"gate.margins: {name} is no task, suite or group that was judged"
     for task, number in getattr(report, "sampled", {}).items():
         yield f"{task}: judged by a sample of {report.anchor[task].num_items:,} of its {number:,} items"

@@ -1,6 +1,7 @@
 """The tests of the gate: two models on the same items, task by task and suite by suite, in words and numbers."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -170,6 +171,21 @@ def judge(held: Sequence[Asked], fresh: Sequence[Asked], demands: Demands) -> li
         gained = str(number) in gains
         judged.append(_better(asked, demands, share, gained=gained, lost=str(NO_GAIN) in fallen))
     return judged
+
+
+def decide(found: Sequence[Comparison], required: Sequence[str] = (), *, complete: bool = True, gain: bool) -> Answer:
+    """Fail where anything failed; pass where all hold and, if wanted, one gained.
+
+    A suite that is not required may fail a candidate, and cannot hold it up.
+    """
+    if any(each.outcome == "fail" for each in found):
+        return "fail"
+    waiting = [each for each in found if each.kind == "non-inferiority" and each.outcome == "undecided"]
+    waits = any(
+        each.scope != "suite" or any(fnmatchcase(each.task, pattern) for pattern in required) for each in waiting
+    )
+    gained = any(each.kind == "superiority" and each.outcome == "pass" for each in found)
+    return "pass" if complete and not waits and (gained or not gain) else "undecided"
 
 
 def _not_worse(asked: Asked, demands: Demands, strict: float, *, harmed: bool) -> Comparison:

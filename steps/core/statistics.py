@@ -123,7 +123,15 @@ def paired_change(changes: Sequence[float], documents: Sequence[str], draws: int
     Raises:
         ValueError: fewer than two documents, which have no spread.
     """
-    clusters = Clusters.of(changes, documents)
+    return clustered_change(Clusters.of(changes, documents), draws, seed)
+
+
+def clustered_change(clusters: Clusters, draws: int, seed: int) -> PairedChange:
+    """The same of changes that are summed by document already.
+
+    Raises:
+        ValueError: fewer than two documents, which have no spread.
+    """
     num_documents = len(clusters.sums)
     if num_documents < 2:
         raise ValueError(f"a standard error wants at least 2 documents, found {num_documents}; hold out more")
@@ -135,7 +143,7 @@ def paired_change(changes: Sequence[float], documents: Sequence[str], draws: int
     if error > 0 and draws:
         drawn_R, error_R = _resampled(clusters, draws, np.random.default_rng(seed))
         draw_R = _studentised(drawn_R - mean, error_R, error)
-    return PairedChange(mean, error, len(changes), num_documents, draw_R)
+    return PairedChange(mean, error, int(clusters.counts.sum()), num_documents, draw_R)
 
 
 def group_change(tasks: Sequence[Clusters], draws: int, seed: int) -> PairedChange:

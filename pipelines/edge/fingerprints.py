@@ -44,6 +44,7 @@ LIBRARIES = {  # import name -> distribution; only those that can change a numbe
     "docutils": "docutils",
     "ot": "POT",
     "bitsandbytes": "bitsandbytes",
+    "lm_eval": "lm_eval",
 }
 
 

@@ -1,5 +1,6 @@
 """What lm-evaluation-harness may not do while a suite asks: reach Python from a template, fetch code, draw bars."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,12 +27,16 @@ def contained() -> Iterator[None]:
         (task, "tqdm", _silent),
         (huggingface, "tqdm", _silent),
     ]
+    log = logging.getLogger("lm_eval")
+    level = log.level
     before = [(module, name, getattr(module, name)) for module, name, _ in swapped]
     try:
+        log.setLevel(logging.ERROR)  # it warns of how it is used here, and of what a task file may leave out
         for module, name, ours in swapped:
             setattr(module, name, ours)
         yield
     finally:
+        log.setLevel(level)
         for module, name, theirs in before:
             setattr(module, name, theirs)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ def respondent(examinee: Examinee) -> Any:
     """The model as the harness asks it."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=examinee.network, tokenizer=examinee.tokenizer, batch_size=BATCH_PROMPTS)
+    with contained():
+        model = HFLM(pretrained=examinee.network, tokenizer=examinee.tokenizer, batch_size=BATCH_PROMPTS)
+    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+        setattr(model, kind, partial(getattr(model, kind), disable_tqdm=True))
+    return model
 
 
 def ask(model: Any, name: str, task: Any, rows: Sequence[int], *, chat: bool) -> dict[int, list[Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import deleting, line, making, planning, serving, versions
+from pipelines.commands import deleting, judging, line, making, planning, serving, versions
 from pipelines.commands.common import BROKE, err, state
 
 app = typer.Typer(
@@ -21,7 +21,15 @@ app = typer.Typer(
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (making.init, making.land, making.validate, making.methods, making.schema, making.doctor),
-    "Refresh": (line.refresh, planning.pilot, line.status, line.promote, line.rollback, line.reproduce),
+    "Refresh": (
+        line.refresh,
+        planning.pilot,
+        judging.gate_power,
+        line.status,
+        line.promote,
+        line.rollback,
+        line.reproduce,
+    ),
     "Versions": (versions.export,),
     "Batches": (line.hold, line.release, line.discard, deleting.forget),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),

@@ -134,6 +134,7 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     if before.get(f"merge/{REPAIR}") == version.tags["perennial.weights"]:
         assert recipe.repair, "what was repaired was repaired by its recipe"
         recipe = recipe.model_copy(update={"merge": recipe.repair})  # the same model, without a gate before it
+        inputs = inputs.model_copy(update={"recipe": recipe.dump()})
     do = Session(
         home,
         recipe,

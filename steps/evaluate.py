@@ -12,7 +12,8 @@ from steps.core.artifacts import Frozen, GateItems, Model, Report, Score
 from steps.core.documents import Item, read_items
 from steps.core.examinee import Examinee
 from steps.core.item_budget import affordable
-from steps.core.likelihood import batches, continued, encode_items, first_context, prompt_of, summed_losses
+from steps.core.likelihood import continued, encode_items, first_context, prompt_of
+from steps.core.prefixes import losses_by_part
 from steps.core.rows import How
 from steps.core.scores import Scored, Scores
 from steps.core.shards import digest_of, digest_of_file, write_lines
@@ -154,13 +155,12 @@ def _score_all(
     network, tokenizer = examinee.network, examinee.tokenizer
     texts = encode_items(tokenizer, missing, config.item_tokens, config.labelled)
     context, done = first_context(tokenizer), 0
-    for batch in batches(texts, config.batch_items):
-        nats = summed_losses(network, batch, context)
+    for part, nats in losses_by_part(network, texts, context, config.batch_items):
         scores.add(
             Scored(item=text.name, nats=loss, tokens=text.num_losses, bytes=text.num_bytes)
-            for text, loss in zip(batch, nats, strict=True)
+            for text, loss in zip(part, nats, strict=True)
         )
-        done += len(batch)
+        done += len(part)
         workspace.progress(done, len(texts), "items")
     for item in unsampled:
         prompt, ids = prompt_of(tokenizer, item, config.labelled)

@@ -25,6 +25,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         line.refresh,
         planning.pilot,
         judging.gate_power,
+        judging.noise,
         line.status,
         line.promote,
         line.rollback,

@@ -1,11 +1,14 @@
 """The facts of a version, for the tests of what is told of it."""
 
+from pathlib import Path
 from typing import Any
 
 from pipelines.edge.facts import Ancestor, Facts
 from pipelines.edge.outcome import Outcome, TaskRow
+from pipelines.edge.registry import Registry
 from pipelines.edge.sources import Sources
 from steps.core.artifacts import Comparison
+from tests.pipelines.edge.forget.lines import line
 
 GAINED = TaskRow(
     task="laws",
@@ -101,3 +104,11 @@ def facts(**changes: Any) -> Facts:
         "run": "run-2",
     }
     return Facts.model_validate(found | changes)
+
+
+def known(folder: Path) -> Registry:
+    """A line of two versions, whose runs logged how they ended."""
+    registry = Registry(line(folder))
+    for version in registry.versions():
+        registry.client.log_dict(version.tags["perennial.run"], OUTCOME.model_dump(mode="json"), "outcome.json")
+    return registry

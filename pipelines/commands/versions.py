@@ -1,18 +1,112 @@
 """Verbs on single versions: how two differ, one as a folder of its own, one sent elsewhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.common import Json, open_home, show
+from pipelines.commands.common import Json, err, open_home, show
+from pipelines.progress import progress_bars
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
+    from pipelines.edge.differences import Difference
     from pipelines.edge.export import Exported
 
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, for instance 3, or `champion`.")]
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="V1", help="A version's number, an alias, or `base`.")],
+    second: Annotated[str, typer.Argument(metavar="V2", help="The other; what changed is told from V1 to V2.")],
+    as_json: Json = False,
+) -> None:
+    """Show how two versions differ: recipe, data, losses, weights by layer, code, libraries.
+
+    For instance `perennial diff base champion`, or `perennial diff 3 4 --json`.
+
+    Of the recipe only what changed. Losses are those on the anchor hold-outs, which stay the same for all versions.
+    """
+    from pipelines.edge.differences import difference
+    from pipelines.edge.registry import Registry
+
+    home = open_home()
+    with progress_bars(err, quiet=as_json) as progress:
+        found = difference(
+            Registry(home), first, second, lambda done, total, what: progress("compare", done, total, what)
+        )
+    show(found.model_dump(mode="json"), lambda: _difference(found), as_json=as_json)
+
+
+def _difference(found: "Difference") -> "RenderableType":
+    from rich.console import Group
+
+    return Group(*_changed(found), _losses(found), _tasks(found), *_weights(found))
+
+
+def _changed(found: "Difference") -> "list[Any]":
+    from rich.markup import escape
+
+    table = _table("Recipe, code and libraries", "what", found.first, found.second)
+    for key, (one, two) in found.recipe.items():
+        table.add_row(f"recipe: {key}", escape(_said(one)), escape(_said(two)))
+    for name, (one, two) in (found.libraries or {}).items():
+        table.add_row(f"library: {name}", _said(one), _said(two))
+    if found.code[0] != found.code[1]:
+        table.add_row("code", *(_said(revision)[:12] for revision in found.code))
+    notes = [] if table.row_count else ["the same recipe, code and libraries, as far as they were recorded"]
+    if found.libraries is None:
+        notes.append("libraries: not recorded of both")
+    if found.stages:
+        notes.append(f"stages whose code or libraries differ: {', '.join(found.stages)}")
+    return [*([table] if table.row_count else []), *notes]
+
+
+def _losses(found: "Difference") -> "Table":
+    table = _table("Anchor loss, nats per token", "task", found.first, found.second, "change")
+    for row in found.metrics:
+        change = "–" if row.change is None else f"{row.change:+.3f}"
+        table.add_row(row.task, *("–" if loss is None else f"{loss:.3f}" for loss in (row.first, row.second)), change)
+    return table
+
+
+def _tasks(found: "Difference") -> "Table":
+    one, two = found.first, found.second
+    table = _table("Data", "task", f"batches only in {one}", f"only in {two}", "documents trained on", "loss tokens")
+    for row in found.data:
+        counts = [" → ".join("–" if n is None else f"{n:,}" for n in pair) for pair in (row.documents, row.tokens)]
+        table.add_row(row.task, *(_names(names) for names in (row.only_first, row.only_second)), *counts)
+    return table
+
+
+def _weights(found: "Difference") -> "list[Any]":
+    weights = found.weights
+    if weights.same:
+        return ["weights: the same, bit for bit"]
+    if weights.all_layers is None:
+        return [f"weights: not compared: {weights.why_not}"]
+    table = _table("Weights: norm of the change over norm of what was there", "layer", "relative change", "norm")
+    for layer in (*weights.layers, weights.all_layers):
+        name = "all" if layer is weights.all_layers else "outside" if layer.layer is None else str(layer.layer)
+        table.add_row(name, *("–" if value is None else f"{value:.3g}" for value in (layer.relative, layer.norm)))
+    return [table]
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.table import Table
+
+    return Table(*columns, title=title, title_justify="left")
+
+
+def _said(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown or "none"
 
 
 def export(

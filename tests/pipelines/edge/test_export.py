@@ -35,9 +35,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     (made / "config.json").write_text(json.dumps({**config, "_name_or_path": "/home/me/model"}))
     (made / "notes.txt").write_text("mine")
     (made / "README.md").write_text("the card of the base")
-    state = TrainingState(
-        digest=digest_of_state(tiny_model(home.root / "data/state/plateau").parent), path="data/state"
-    )
+    kept = tiny_model(home.root / "data/state/plateau").parent
+    state = TrainingState(digest=digest_of_state(kept), path="data/state")
     base = base_of(home, "data/model")
     row = History(digest="h", rows=(MatrixRow(version="a", losses={}),))
     version = base.model_copy(update={"training_state": state, "history": row})

@@ -8,16 +8,8 @@ from pipelines.edge.facts import base_licence, front_matter, read_facts
 from pipelines.edge.registry import Registry
 from pipelines.edge.session import Inputs
 from steps.core.shards import write_atomic
-from tests.facts import OUTCOME
+from tests.facts import OUTCOME, known
 from tests.pipelines.edge.forget.lines import line
-
-
-def known(folder: Path) -> Registry:
-    """A line of two versions, whose runs logged how they ended."""
-    registry = Registry(line(folder))
-    for version in registry.versions():
-        registry.client.log_dict(version.tags["perennial.run"], OUTCOME.model_dump(mode="json"), "outcome.json")
-    return registry
 
 
 def test_a_version_is_read_with_its_chain_and_without_what_was_never_written_down(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from steps.core.examinee import BATCH_PROMPTS, Examinee
 from steps.methods.suite._contained import contained
 from steps.methods.suite._tasks import TaskFile, rows_of
 
 PER_UNIT = {"word_perplexity": "word", "byte_perplexity": "byte", "bits_per_byte": "byte"}  # (log likelihood, units)
 SHOWN_CHARACTERS = 300
+UNREADABLE = (TemplateError, LookupError, TypeError, AttributeError, ValueError)  # what the harness meets in a task
 
 
 def build(spec: str | TaskFile, shots: int | None, seed: int, where: str) -> dict[str, Any]:
@@ -36,8 +39,10 @@ def build(spec: str | TaskFile, shots: int | None, seed: int, where: str) -> dic
             f"{where}: task {name}: its data cannot be had: {str(error)[:300]}; without a hub, write a task file with "
             "dataset_path: json (docs/evaluation.md)"
         ) from error
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        raise ValueError(f"{where}: task {name}: the harness cannot read it: {error}; correct its file") from error
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{where}: task {name}: the harness cannot read it: {type(error).__name__}: {error}; correct its file"
+        ) from error
     for title, task in built.items():
         if None in task._metric_fn_list.values() and task.config.process_results is None:
             raise ValueError(
@@ -80,15 +85,18 @@ def ask(model: Any, name: str, task: Any, rows: Sequence[int], *, chat: bool) ->
     from lm_eval.evaluator import evaluate
 
     found: dict[int, list[Mapping[str, Any]]] = {row: [] for row in rows}
-    with contained():
-        result = evaluate(
-            model,
-            {"tasks": {name: task}, "groups": {}, "group_map": {}},
-            samples={name: sorted(rows)},
-            bootstrap_iters=0,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-        )
+    try:
+        with contained():
+            result = evaluate(
+                model,
+                {"tasks": {name: task}, "groups": {}, "group_map": {}},
+                samples={name: sorted(rows)},
+                bootstrap_iters=0,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+            )
+    except UNREADABLE as error:
+        raise ValueError(f"suite {name}: the harness cannot ask it: {error}; correct its file") from error
     for sample in result["samples"][name]:
         found[sample["doc_id"]].append(sample)
     return found

@@ -16,6 +16,7 @@ GROUPS = {
     "Training": ("params", "objective", "optimizer", "schedule"),
     "What to train on": ("select", "mixture", "order", "replay", "merge"),
     "Curation": ("reader", "repair", "quality", "dedup", "privacy", "decontaminate"),
+    "Judgement": ("suite",),
 }
 HEAD = """# Methods
 

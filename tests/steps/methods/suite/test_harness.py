@@ -137,6 +137,7 @@ def test_what_the_harness_cannot_read_is_told(
         Harness(tasks=(write_task(tmp_path, **changes),)).questions(tmp_path, examinee)
 
 
+@pytest.mark.slow
 def test_an_unknown_name_is_answered_with_those_near_it(tmp_path: Path, examinee: Examinee) -> None:
     pytest.importorskip("lm_eval", reason=NEEDS)
     with pytest.raises(ValueError, match=r"no task 'arc_esay'; near it: .*arc_easy"):

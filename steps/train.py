@@ -29,9 +29,10 @@ from steps.learning.divergence import Divergence, Guard
 from steps.learning.gap import gaps
 from steps.learning.learner import Learner
 from steps.learning.looking import Looking
+from steps.learning.passed import Keeping, Passed
 from steps.learning.plateau import Plateau
 from steps.learning.ranks import together
-from steps.learning.released import finish, release
+from steps.learning.released import release
 from steps.learning.saved import restore, tensors_of
 from steps.learning.update import update
 from steps.methods.objective import Objective, that_add_up
@@ -47,7 +48,7 @@ MEMORY_ADVICE = (
 )
 
 
-class TrainConfig(Arithmetic, Looking):
+class TrainConfig(Arithmetic, Looking, Keeping):
     """The recipe's section `train`."""
 
     params: Annotated[SerializeAsAny[Params], BeforeValidator(from_recipe("params"))] = Field(
@@ -73,10 +74,6 @@ class TrainConfig(Arithmetic, Looking):
     micro_batch_blocks: int = Field(1, gt=0, description="blocks computed at once; more is faster and needs memory")
     divergence: Divergence = Field(Divergence(), description="what becomes of a step that goes wrong")
     precision: Precision = Field("auto", description="of the arithmetic; auto: bfloat16 where the device is good at it")
-    checkpoint_steps: int = Field(10, gt=0, description="steps from one checkpoint to the next")
-    update_norm_steps: int = Field(
-        10, ge=0, description="steps from one telling of the update norm to the next; 0: none"
-    )
 
     def of_a_step(self, step: int) -> dict[str, Any]:
         """What `update` wants to know."""
@@ -117,6 +114,7 @@ def train(
     ranks = together(workspace, config.params, config.objective, config.optimizer)
     checkpoints = Checkpoints(workspace.path / "checkpoints", digest_of([facts, inputs]), writes=ranks.first)
     plateau = Plateau(workspace, config.schedule, training_set.num_steps, state, checkpoints)
+    passed = Passed(config, training_set.num_steps, checkpoints, plateau)
     history = History(checkpoints.folder / "history.jsonl", writes=ranks.first)
     for step, row in history.rows.items():
         workspace.report(step, {name: value for name, value in row.items() if name != "step"})
@@ -138,7 +136,7 @@ def train(
         guard = Guard(config.divergence, config.advice)
         done = 0
         if found := ranks.latest(checkpoints):
-            done = _resume(found, learner, guard, blocks, plateau)
+            done = _resume(found, learner, guard, blocks, passed)
         else:
             told = learner.begin(blocks, config.micro_batch_blocks)
             losses = held_out.losses(learner.network)
@@ -149,7 +147,7 @@ def train(
             with config.training(learner.network):
                 metrics = update(learner, blocks, guard, step, rate, **config.of_a_step(step))
             seconds = time.monotonic() - started
-            plateau.keep(learner, step)
+            passed.keep(learner, step)
             last = step == training_set.num_steps
             if last:
                 release(learner)
@@ -163,26 +161,27 @@ def train(
                 checkpoints.save(step, tensors_of(learner) | guard.tensors(), blocks.decisions())
             if stopping:
                 raise KeyboardInterrupt(f"stopped after step {step} of {training_set.num_steps}; run again to go on")
-        made, kept = finish(learner, workspace, state, plateau.read())
+        made, kept, models = passed.finish(learner, workspace, state)
     history.publish(workspace.path / "history.jsonl")
     checkpoints.clear()
     return Trained(
-        digest=digest_of([made.digest, kept.digest]),
+        digest=digest_of([made.digest, kept.digest, *(each.digest for each in models)]),
         model=made,
         state=kept,
         num_steps=training_set.num_steps,
         achieved=blocks.achieved(),
         history=workspace.relative(workspace.path / "history.jsonl"),
         gap=ranks.agreed(gaps(history.rows.values())),
+        checkpoints=models,
     )
 
 
-def _resume(found: Checkpoint, learner: Learner, guard: Guard, blocks: Blocks, plateau: Plateau) -> int:
+def _resume(found: Checkpoint, learner: Learner, guard: Guard, blocks: Blocks, passed: Passed) -> int:
     """Make everything as it was after a checkpoint's step."""
     restore(learner, found.tensors)
     guard.restore(found.tensors)
     blocks.restore(found.decisions)
-    plateau.check(found.step)
+    passed.check(found.step)
     logger.info("goes on after step %d of %d", found.step, blocks.training_set.num_steps)
     return found.step
 

@@ -16,6 +16,9 @@ class Looking(Frozen):
     )
     validation_items: int = Field(16, ge=0, description="items per task at each validation, the first of them")
     validation_tokens: int = Field(64, gt=1, description="tokens of each item that count")
+    update_norm_steps: int = Field(
+        10, ge=0, description="steps from one telling of the update norm to the next; 0: none"
+    )
     labelled: How = Field("auto", description="how labelled validation items are written; auto: as mix.labelled says")
 
     def looks(self, step: int) -> bool:

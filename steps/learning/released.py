@@ -56,7 +56,7 @@ def finish(
         if plateau:
             learner.optimizer.state.clear()  # its room is needed
             with tempfile.TemporaryDirectory(dir=workspace.path) as aside:
-                again = params.finish(_anew(learner, *plateau), Path(aside) / "adapter")
+                again = params.finish(made_anew(learner, *plateau), Path(aside) / "adapter")
                 save_model(again, state / PLATEAU, learner.parent)
         if adapter.exists() and learner.start != learner.parent:
             shutil.rmtree(adapter)
@@ -73,10 +73,12 @@ def _put_together(learner: Learner) -> Attached:
     trained, memory = learner.ranks.whole(learner.trained), learner.ranks.whole(learner.attached.memory)
     if not learner.ranks.first:
         return learner.attached
-    return _anew(learner, trained, memory)
+    return made_anew(learner, trained, memory)
 
 
-def _anew(learner: Learner, trained: "Mapping[str, torch.Tensor]", memory: "Mapping[str, torch.Tensor]") -> Attached:
+def made_anew(
+    learner: Learner, trained: "Mapping[str, torch.Tensor]", memory: "Mapping[str, torch.Tensor]"
+) -> Attached:
     """What was attached before the first step, made again, with what training moved put in."""
     import torch
 

@@ -32,7 +32,9 @@ class Canary(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _patterns(self) -> Self:
+    def _usable(self) -> Self:
+        if self.match != "regex" and not all(one.strip() for one in self.wanted):
+            raise ValueError("an empty answer would match anything; write one, or match: regex")
         for pattern in self.wanted if self.match == "regex" else ():
             try:
                 re.compile(pattern)

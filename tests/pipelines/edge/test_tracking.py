@@ -14,9 +14,21 @@ from pipelines.edge.tracking import (
     end_run,
     flatten,
     page,
+    scores,
     shortened,
 )
-from steps.core.artifacts import Chosen, Corpus, Gap, MixturePlan, Model, TaskFacts, Trained, TrainingState
+from steps.core.artifacts import (
+    Chosen,
+    Corpus,
+    Gap,
+    MixturePlan,
+    Model,
+    Report,
+    SuiteScore,
+    TaskFacts,
+    Trained,
+    TrainingState,
+)
 
 CORPUS = Corpus(
     digest="d",
@@ -35,6 +47,12 @@ def test_a_nested_recipe_becomes_dotted_parameters() -> None:
 def test_counts_are_named_after_stage_and_task() -> None:
     found = counts("ingest", CORPUS)
     assert found == {"ingest/landed_wiki": 5.0, "ingest/documents_wiki": 3.0, "ingest/quarantined_wiki": 2.0}
+
+
+def test_suites_are_scores_of_the_model() -> None:
+    suite = SuiteScore(metric="accuracy", score=0.75, num_items=4)
+    report = Report(digest="d", path="p", model="m", anchor={}, fresh={}, suites={"facts/trained/generation": suite})
+    assert scores(report) == {"evaluate/suite_facts_trained_generation": 0.75}
 
 
 def test_only_data_is_logged_as_a_data_set() -> None:

@@ -46,6 +46,7 @@ def test_every_line_is_a_question(tmp_path: Path) -> None:
         ("no json", "line 2: wanted a JSON object"),
         ('{"prompt": "a"}', "line 2: wanted"),
         ('{"prompt": "a", "wanted": [], "id": "x"}', "line 2: wanted"),
+        ('{"prompt": "a", "wanted": " "}', "an empty answer would match anything"),
         ('{"prompt": "a", "wanted": "(", "match": "regex"}', "no regular expression"),
         ('{"prompt": "a?", "wanted": "a", "id": "one"}', "two questions have the id 'one'"),
     ],

@@ -50,13 +50,15 @@ def _changed(found: "Difference") -> "list[Any]":
     from rich.markup import escape
 
     table = _table("Recipe, code and libraries", "what", found.first, found.second)
-    for key, (one, two) in found.recipe.items():
+    for key, (one, two) in (found.recipe or {}).items():
         table.add_row(f"recipe: {key}", escape(_said(one)), escape(_said(two)))
     for name, (one, two) in (found.libraries or {}).items():
         table.add_row(f"library: {name}", _said(one), _said(two))
     if found.code[0] != found.code[1]:
         table.add_row("code", *(_said(revision)[:12] for revision in found.code))
     notes = [] if table.row_count else ["the same recipe, code and libraries, as far as they were recorded"]
+    if found.recipe is None:
+        notes.append("recipe: the base was made by none of this line, or it was not recorded of both")
     if found.libraries is None:
         notes.append("libraries: not recorded of both")
     if found.stages:
@@ -129,11 +131,10 @@ def export(
     show(found.model_dump(), lambda: _exported(found), as_json=as_json)
 
 
-def _exported(found: "Exported") -> "Table":
-    from rich.table import Table
+def _exported(found: "Exported") -> "RenderableType":
+    from rich.console import Group
 
-    table = Table("file", "bytes", title=f"version {found.version}: {found.path}", title_justify="left")
+    table = _table(f"version {found.version}: {found.path}", "file", "bytes")
     for name, size in found.files.items():
         table.add_row(name, f"{size:,}")
-    table.caption = f"digest {found.digest[:16]}, that of the registered version"
-    return table
+    return Group(table, f"digest {found.digest[:16]}, that of the registered version")

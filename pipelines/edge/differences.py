@@ -51,7 +51,7 @@ class Difference(Frozen):
 
     first: str
     second: str
-    recipe: dict[str, Pair] = Field(description="changed keys only")
+    recipe: dict[str, Pair] | None = Field(description="changed keys only; none: not recorded of both")
     data: tuple[TaskData, ...]
     metrics: tuple[TaskLoss, ...]
     weights: Weights
@@ -94,7 +94,7 @@ def compare(first: Side, second: Side, weights: Weights) -> Difference:
     return Difference(
         first=first.name,
         second=second.name,
-        recipe=changed((one.recipe if one else None) or {}, (two.recipe if two else None) or {}),
+        recipe=changed(one.recipe, two.recipe) if one and two and one.recipe and two.recipe else None,
         data=tuple(_data(first, second)),
         metrics=tuple(_metrics(first, second)),
         weights=weights,
@@ -187,7 +187,9 @@ def _folder(registry: Registry, side: Side, some: Version | None) -> Path:
     known = registry.home.root / some.references[0].path if some and some.references else None
     if known is not None and (known / "config.json").is_file():
         return known
-    address = next(v.tags["perennial.base"] for v in registry.versions() if v.tags.get("perennial.base"))
+    address = next((v.tags["perennial.base"] for v in registry.versions() if v.tags.get("perennial.base")), None)
+    if address is None:
+        raise ValueError("which base the line began with was not recorded")
     found = base_of(registry.home, address).model
     if found.digest != side.weights:
         raise ValueError(

@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 from pipelines.edge import landing
+from pipelines.edge.bringing import bring_inputs
 from pipelines.edge.conclude import promote, settle
 from pipelines.edge.home import Home
 from pipelines.edge.lineage import FORGOTTEN, base_of
@@ -126,7 +127,7 @@ def reproduce(home: Home, number: str, progress: Progress | None = None) -> Repr
     run = f"runs:/{version.tags['perennial.run']}"
     inputs = Inputs.model_validate(json.loads(load_text(f"{run}/lineage/inputs.json")))
     inputs = inputs.model_copy(update={"parent": _present(home, registry, inputs)})
-    _bring_landings(home, inputs)
+    bring_inputs(home, registry, version, inputs)
     folder = f".perennial/reproduce/{number}"
     shutil.rmtree(home.root / folder, ignore_errors=True)
     recipe = Recipe.model_validate(inputs.recipe)
@@ -179,17 +180,6 @@ def _present(home: Home, registry: Registry, inputs: Inputs) -> Version:
             "restore the version from a backup"
         )
     return inputs.parent.model_copy(update={"model": found.model, "training_state": state})
-
-
-def _bring_landings(home: Home, inputs: Inputs) -> None:
-    from pipelines.edge import versioning
-
-    for task, part in inputs.landed.items():
-        if any(not (home.root / batch.path / "manifest.json").exists() for batch in part.batches):
-            versioning.fetch_landing(home.root, task)
-        for batch in part.batches:
-            if not (home.root / batch.path / "manifest.json").exists():
-                raise ValueError(f"{batch.path}: this landing is gone, here and on the DVC remote; bring it back")
 
 
 def status(home: Home) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """DVC: the bytes of each task's landings and of every data stage."""
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +128,11 @@ def push(root: Path, repo: Any) -> bool:
     """Push everything to the default remote, if it can be reached; returns whether nothing is left to push."""
     if not repo.config["core"].get("remote"):
         return True
+    pointers = [str(path) for path in sorted((root / "data" / "landing").glob("*.dvc"))]
     try:
         repo.push()
+        if pointers:  # by name: in a Git repository DVC takes the folder for ignored, and passes over them
+            repo.push(targets=pointers)
     except Exception as error:  # noqa: BLE001 (every kind of remote raises errors of its own)
         logger.warning("the DVC remote could not be reached, its push waits: %s: %s", type(error).__name__, error)
         _pending(root).parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +143,66 @@ def push(root: Path, repo: Any) -> bool:
 
 
 def fetch_landing(root: Path, task: str) -> None:
-    """Bring a task's landings back from the remote."""
+    """Bring a task's landings back from the remote, as its pointer in the workspace names them."""
     with repository(root) as repo:
         repo.pull(targets=[str(root / "data" / "landing" / f"{task}.dvc")])
+
+
+class Wanted(NamedTuple):
+    """Files of a folder that DVC keeps."""
+
+    md5: str  # the folder's, `….dir`
+    below: str  # only what lies below this path in it; empty: all
+    target: Path
+
+
+def bring(root: Path, wanted: Sequence[Wanted]) -> None:
+    """Bring folders by DVC's hash, out of its cache here or else from the default remote; what is there stays.
+
+    Raises:
+        ValueError: the remote lacks them, or cannot be reached.
+    """
+    from dvc_data.hashfile import load
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    advice = "name the one that the line pushed to: dvc remote add --default --force NAME ADDRESS"
+    with repository(root) as repo:
+        try:
+            failed = repo.cloud.pull([HashInfo("md5", each.md5) for each in wanted]).failed
+            found = [(each.target, _inside(load(repo.cache.local, HashInfo("md5", each.md5)), each)) for each in wanted]
+            hashes = {HashInfo("md5", md5) for _, files in found for md5 in files.values()}
+            failed |= repo.cloud.pull(hashes).failed
+        except Exception as error:  # every kind of remote raises errors of its own
+            said = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{root}: the DVC remote ({_remote(repo)}) gives nothing ({said}); {advice}") from error
+        if failed:
+            raise ValueError(f"{root}: the DVC remote ({_remote(repo)}) lacks {len(failed):,} objects; {advice}")
+        for target, files in found:
+            for name in sorted(files, key=lambda name: (name.endswith("manifest.json"), name)):  # a manifest comes last
+                _place(Path(repo.cache.local.oid_to_path(files[name])), files[name], target / name)
+
+
+def _inside(tree: Any, wanted: Wanted) -> dict[str, str]:
+    """The files wanted of a folder: hash by name."""
+    inside = f"{wanted.below}/" if wanted.below else ""
+    names = {"/".join(key): str(found.value) for key, _, found in tree}
+    return {name.removeprefix(inside): md5 for name, md5 in names.items() if name.startswith(inside)}
+
+
+def _remote(repo: Any) -> str:
+    name = repo.config["core"].get("remote")
+    return f"{name}: {repo.config['remote'].get(name, {}).get('url', 'no address')}" if name else "none is named"
+
+
+def _place(cached: Path, md5: str, target: Path) -> None:
+    """Copy a cached file into its place, checked."""
+    if target.exists():
+        return
+    with cached.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != md5:
+        raise ValueError(f"{cached}: a file of DVC's cache is not what its name says; remove it, and try again")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.copyfile(cached, partial)
+    partial.rename(target)

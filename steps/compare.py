@@ -34,7 +34,7 @@ class CompareConfig(Frozen):
         ge=0,
         description="work on decompositions at most, about; larger models have some layers decomposed; 0: none",
     )
-    divergence_items: int = Field(8, ge=0, description="validation items per task for KL to base and parent; 0: none")
+    divergence_items: int = Field(4, ge=0, description="validation items per task for KL to base and parent; 0: none")
     item_tokens: int = Field(60, ge=1, description="tokens of an item that count; the rest is cut off")
     batch_items: int = Field(8, ge=1, description="items in one forward pass; changes no number by more than 1e-4")
     prompts: int = Field(2, ge=0, description="validation items per task whose first words are continued; 0: none")

@@ -115,8 +115,10 @@ def _gaps(config: GateConfig, report: Report, items: GateItems, found: Sequence[
     for name in config.margins:
         if not any(fnmatchcase(each, name) for each in names):
             yield f"gate.margins: {name} is no task, suite or group that was judged"
-    for task, number in getattr(report, "sampled", {}).items():
-        yield f"{task}: judged by a sample of {report.anchor[task].num_items:,} of its {number:,} items"
+    for task, number in sorted(report.sampled.items()):
+        parts = (report.anchor, report.recent, {} if task in items.pooled else report.fresh)
+        drawn = sum(part[task].num_items for part in parts if task in part)
+        yield f"{task}: judged by a sample, {drawn:,} of its {number:,} items (evaluate.budget_tokens)"
 
 
 def _rows(report: Report, baseline: Report, history: History, items: GateItems) -> list[MatrixRow]:

@@ -310,21 +310,6 @@ class Comparison(Frozen):
         part = {"part": "fresh"} if fields.get("kind") == "superiority" else {}
         return {name.removesuffix("_nats"): value for name, value in fields.items()} | part
 
-    @property
-    def change_nats(self) -> float:
-        """Until the last reader is mended."""
-        return self.change
-
-    @property
-    def low_nats(self) -> float:
-        """Until the last reader is mended."""
-        return self.low
-
-    @property
-    def high_nats(self) -> float:
-        """Until the last reader is mended."""
-        return self.high
-
 
 class ItemUse(Frozen):
     """How often a task's anchor items, or a suite's questions, decided: this verdict is one."""

@@ -65,6 +65,7 @@ def report(
         model=name,
         anchor={task: score for (task, part), score in scores.items() if part == "anchor"},
         fresh={task: score for (task, part), score in scores.items() if part == "fresh"},
+        recent={task: score for (task, part), score in scores.items() if part == "recent"},
     )
 
 
@@ -367,6 +368,22 @@ def test_items_that_decided_before_are_counted(workspace: Workspace) -> None:
 def test_a_margin_of_nothing_that_was_judged_is_told(workspace: Workspace) -> None:
     verdict = judge(workspace, GAINED, GateConfig(bootstrap=400, margins={"wikipeda": 0.1}))
     assert "gate.margins: wikipeda is no task, suite or group that was judged" in verdict.reasons
+
+
+def test_a_task_that_was_judged_by_a_sample_is_told(workspace: Workspace) -> None:
+    champion = report(workspace, "champion", dict.fromkeys(GAINED, 0.0), 0.0)
+    candidate = report(workspace, "candidate", GAINED).model_copy(update={"sampled": {"docs": 900}})
+    verdict = gate(workspace, CONFIG, candidate, champion, [], NO_HISTORY, ITEMS)
+    assert "docs: judged by a sample, 240 of its 900 items (evaluate.budget_tokens)" in verdict.reasons
+
+
+def test_what_was_fresh_before_may_lose_no_more_than_the_rest(workspace: Workspace) -> None:
+    lost = {**GAINED, ("docs", "recent"): 0.2}
+    verdict = judge(workspace, lost)
+    assert verdict.outcome == "fail"
+    assert verdict.reasons[0].startswith("docs (recent): loss changed by +0.2")
+    few = {**GAINED, ("docs", "recent"): 0.0}
+    assert judge(workspace, few).outcome == "pass"
 
 
 def test_the_rules_come_back_from_their_own_text() -> None:

@@ -5,9 +5,45 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.edge.steps import run_step
+from tests.builders import contents
 from tests.workspaces import run, workspace
 
 pytestmark = pytest.mark.pipeline
+
+
+def test_the_run_shows_what_changed_in_weights_and_words_and_the_stage_makes_it_again_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.artifacts import load_dict, load_text
+
+    home = workspace(tmp_path, documents=60)
+    outcome = run(home)
+    found = MlflowClient().get_run(outcome.run_id)
+    metrics = {name for name in found.data.metrics if name.startswith("compare/")}
+    tasks = [f"kl_{against}_{task}" for against in ("base", "parent") for task in ("statements", "types", "general")]
+    names = ("relative_norm", "norm", "effective_rank", "intruders", "gap", *tasks)
+    assert metrics == {f"compare/{name}" for name in names}
+    assert found.data.metrics["compare/relative_norm"] > 0
+    artifacts = found.info.artifact_uri
+    assert "plots/weights.png" in {file.path for file in MlflowClient().list_artifacts(found.info.run_id, "plots")}
+    assert load_text(f"{artifacts}/compare/matrices.jsonl").count('"kind":"self_attn.q_proj"') == 2
+    table = load_dict(f"{artifacts}/compare/contrasts.json")
+    assert table["data"]
+    report = load_text(f"{artifacts}/report.md")
+    assert "### What changed in the model\n- weights: the update's norm is" in report
+    assert "KL from the base in nats per token: general " in report
+
+    asked: list[str] = []
+    before = contents(home.root / "data/compare")
+    told = run_step(home, "compare", None, None, lambda stage, done, total, what: asked.append(stage))
+    assert told == "compare: made"
+    assert asked == [], "read back from its record"
+    (home.root / "data/compare/record.json").unlink()
+    run_step(home, "compare", None, None, lambda stage, done, total, what: asked.append(stage))
+    assert set(asked) == {"compare"}
+    assert contents(home.root / "data/compare") == before
 
 
 def test_the_run_shows_what_contracts_found_and_what_clean_did(tmp_path: Path) -> None:

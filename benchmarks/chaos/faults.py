@@ -60,7 +60,7 @@ def kills() -> list[Case]:
         [("prefect", "train"), ("flow", "train"), ("flow", "gate")],
         [("flow", "train"), ("flow", "train"), ("mlflow", "conclude")],
         [("deployments", "train"), ("flow", "train"), ("prefect", "conclude")],  # nobody is left to say: crashed
-        [("flow", "conclude"), ("deployments", "conclude")],
+        [("flow", "compare"), ("flow", "conclude"), ("deployments", "conclude")],
         [("deployments", "start"), ("prefect", "train"), ("mlflow", "evaluate"), ("watcher", "conclude")],
         [("mlflow", "train"), ("watcher", "evaluate"), ("prefect", "conclude")],
     )

@@ -52,7 +52,9 @@ def _ask(workspace: Workspace, suite: Suite, model: Model, examinee: Examinee) -
         logger.info("%s: %d of %d questions to ask", suite.title, len(missing), len(questions))
     done = 0
     for batch in suite.ask(examinee, missing) if missing else ():
-        shown = tuple(row.model_copy(update={"answer": masked(row.answer)}) for row in batch)
+        shown = tuple(
+            row.model_copy(update={"answer": masked(row.answer), "wanted": masked(row.wanted)}) for row in batch
+        )
         append_line(cache, Batch(source=source, answered=shown).model_dump(mode="json"))
         known.update({(row.suite, row.id): row for row in shown})
         done += len(batch)

@@ -246,7 +246,7 @@ class Run(Session):
         """The recipe's training, validated as often as pilots want it."""
         wanted = self.recipe.pilot
         knobs: dict[str, Any] = {"validate_steps": self._validate_steps(training_set.num_steps)}
-        knobs["validate_early"] = False  # a law is fitted to looks at equal distances
+        knobs |= {"validate_early": False, "keep_checkpoints": 0}  # a law is fitted to looks at equal distances
         for knob in ("validation_items", "validation_tokens", "schedule"):
             if (value := getattr(wanted, knob)) is not None:
                 knobs[knob] = value

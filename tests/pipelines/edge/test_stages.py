@@ -36,6 +36,13 @@ def test_a_stage_of_one_task_carries_its_name() -> None:
     assert title_of("clean", Path("data/clean"), (), THIRD) == key_of("clean", Path("data/clean")) == "clean"
 
 
+def test_stages_of_a_part_of_the_score_say_so() -> None:
+    assert title_of("gate", Path("data/gate/repair"), (), THIRD, "repair") == "gate repair"
+    assert key_of("gate", Path("data/gate/repair")) == "gate/repair"
+    assert title_of("evaluate", Path("evaluate/n"), (NEW,), THIRD, "repair") == "evaluate candidate, repair"
+    assert title_of("evaluate", Path("evaluate/p"), (PARENT,), THIRD, "repair") == "evaluate champion, version 3"
+
+
 def test_titles_are_numbered_in_the_order_of_the_score() -> None:
     assert [numbered(title) for title in ("ingest types", "clean", "conclude")] == [
         "1 ingest types",

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.shards import canonical_json, digest_of, digest_of_files, read_lines, write_atomic, write_lines
+from steps.core.shards import (
+    append_line,
+    canonical_json,
+    digest_of,
+    digest_of_files,
+    read_lines,
+    write_atomic,
+    write_lines,
+)
 
 
 def test_the_order_of_keys_changes_no_digest() -> None:
@@ -46,3 +54,18 @@ def test_a_files_digest_is_over_names_and_bytes_not_places(tmp_path: Path) -> No
     write_atomic(tmp_path / "there" / "y", "same")
     assert digest_of_files({"n": tmp_path / "here" / "x"}) == digest_of_files({"n": tmp_path / "there" / "y"})
     assert digest_of_files({"n": tmp_path / "here" / "x"}) != digest_of_files({"m": tmp_path / "here" / "x"})
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"a":1}\n', b'{"a":1}\n{"b"', b'{"a":1}'])
+def test_a_line_is_added_whole_whatever_a_kill_left(tmp_path: Path, torn: bytes) -> None:
+    file = tmp_path / "folder" / "lines.jsonl"
+    file.parent.mkdir()
+    file.write_bytes(torn)
+    append_line(file, {"c": "ä\u2028"})
+    assert file.read_bytes().splitlines()[-1] == '{"c":"ä\u2028"}'.encode()
+    assert file.read_bytes().startswith(torn)
+
+
+def test_the_first_line_makes_the_file(tmp_path: Path) -> None:
+    append_line(tmp_path / "new" / "lines.jsonl", {"a": 1})
+    assert list(read_lines(tmp_path / "new" / "lines.jsonl")) == [{"a": 1}]

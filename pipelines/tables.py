@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.edge.outcome import Outcome, TaskRow
-from pipelines.edge.reports import JUDGED_HEAD, judged_rows
+from pipelines.edge.reports import JUDGED_HEAD, judged_rows, shown_reasons
 
 WELL = {"ok", "embedded", "SQLite in the workspace"}
 COLOURS = {"accepted": "green", "rejected": "red", "undecided": "yellow", "unchanged": "cyan"}
@@ -25,7 +25,9 @@ def outcome_table(outcome: Outcome, places: Mapping[str, str]) -> RenderableType
         parts += [_losses(outcome), _records(outcome), *_reasons(outcome.rows)]
     if outcome.comparisons:
         parts.append(_judged(outcome))
-    parts.append(Panel(Group(verdict, *(Text(f"- {reason}") for reason in outcome.reasons)), border_style=colour))
+    parts.append(
+        Panel(Group(verdict, *(Text(f"- {reason}") for reason in shown_reasons(outcome))), border_style=colour)
+    )
     for task, (before, after) in outcome.samples.items():
         parts.append(Text.assemble((f"{task}, before: ", "dim"), _one_line(before)))
         parts.append(Text.assemble((f"{task}, after:  ", "dim"), _one_line(after)))

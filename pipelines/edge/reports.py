@@ -8,7 +8,7 @@ from pipelines.edge.outcome import Outcome, TaskRow
 from steps.core.artifacts import Gap
 
 SHOWN_VERSIONS = 15
-SHOWN_COMPARISONS = 60
+SHOWN_COMPARISONS, SHOWN_REASONS = 60, 40
 JUDGED = (
     "What the gate asked. A positive change is harm. Power: the chance that a model that changed nothing passes with "
     "these items. Used: verdicts that an item took part in, on average; this is one (docs/verdicts.md)."
@@ -33,7 +33,7 @@ def refresh_report(
         *(["See " + " · ".join(found)] if found else []),
         "### Gained and lost\nHold-out loss in nats per token; lower is better.\n\n" + _losses(outcome.rows),
         *(["\n".join(f"- {sentence}" for sentence in _gaps(outcome.gap))] if outcome.gap else []),
-        "### Why\n" + "\n".join(f"- {reason}" for reason in outcome.reasons),
+        "### Why\n" + "\n".join(f"- {reason}" for reason in shown_reasons(outcome)),
         *(["### Judged\n" + JUDGED + "\n\n" + _judged(outcome)] if outcome.comparisons else []),
         "### Trained on\nLoss tokens, achieved of planned.\n\n" + _mixture(outcome.rows),
         *(["\n".join(f"- {sentence}" for sentence in outcome.told)] if outcome.told else []),
@@ -101,6 +101,15 @@ def _losses(rows: Sequence[TaskRow]) -> str:
             for row in rows
         ),
     )
+
+
+def shown_reasons(outcome: Outcome) -> list[str]:
+    """The reasons, what decided first; of very many the first, and the last: what was held, what a repair did."""
+    more = len(outcome.reasons) - SHOWN_REASONS
+    if more <= 0:
+        return list(outcome.reasons)
+    last = SHOWN_REASONS // 4
+    return [*outcome.reasons[: SHOWN_REASONS - last], f"and {more:,} more", *outcome.reasons[-last:]]
 
 
 def judged_rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:

@@ -111,6 +111,13 @@ def test_a_report_says_what_was_asked_with_which_power_and_how_often_the_items_d
         assert words in text, text
 
 
+def test_of_very_many_reasons_the_first_and_the_last_are_shown() -> None:
+    found = OUTCOME.model_copy(update={"reasons": tuple(f"reason {k}" for k in range(300))})
+    text = refresh_report(found, cause="landing", batches=BATCHES, links={})
+    assert "- reason 29\n- and 260 more\n- reason 290\n" in text
+    assert "reason 30\n" not in text
+
+
 def test_a_result_is_three_words() -> None:
     assert result(OUTCOME) == "version 4 rejected"
 

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy bench-pilots bench-training bench-methods audit chaos
+.PHONY: help setup refresh land up small-model test test-all check lint types layers format clean bench-curation bench-trigger bench-privacy bench-pilots bench-training bench-methods bench-evaluate audit chaos
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -64,6 +64,10 @@ bench-pilots: setup  ## how well pilots predict a ratio: 3 kinds of text, 5 seed
 bench-training: setup  ## a training step beside torch, transformers and trl, and what each method adds to it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
 	$(BIN)/python -m benchmarks.training
+
+bench-evaluate: setup  ## how fast items are scored, beside lm-evaluation-harness: plain items, and choices that share a prompt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.lock -r requirements-slow.lock
+	$(BIN)/python -m benchmarks.evaluate
 
 bench-methods: setup  ## what each training method learns and forgets: 3 kinds of text in turn, 3 seeds; hours on a core, resumable
 	$(BIN)/python -m benchmarks.methods

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NATS = 100.0  # per token: float32 has no smaller probability than e^-103, and a broken model's NaN needs a number
 PROMPT_WORDS = 12
+FEW_ITEMS, LEAST_FILLED = 4, 0.85  # measured on one core: four rows are read as fast, token by token, as sixteen
 MAX_PROMPT = 4096  # tokens before a completion that are read, at most; of a longer prompt the last
 
 
@@ -154,10 +155,19 @@ def first_context(tokenizer: "PreTrainedTokenizerBase") -> int:
 
 
 def batches(texts: Sequence[Encoded], batch_items: int) -> Iterator[list[Encoded]]:
-    """Texts of like length together, the longest first: memory peaks at once, and the pace only rises."""
-    ordered = sorted(texts, key=lambda text: (-len(text.tokens), text.name))
-    for start in range(0, len(ordered), batch_items):
-        yield ordered[start : start + batch_items]
+    """Texts of like length together, the longest first: memory peaks at once, and the pace only rises.
+
+    A batch ends early where the next text is so much shorter that padding would cost more than a smaller batch does.
+    """
+    batch: list[Encoded] = []
+    for text in sorted(texts, key=lambda text: (-len(text.tokens), text.name)):
+        padded = len(batch) >= FEW_ITEMS and len(text.tokens) < LEAST_FILLED * len(batch[0].tokens)
+        if batch and (len(batch) == batch_items or padded):
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
 
 
 def summed_losses(network: "PreTrainedModel", batch: Sequence[Encoded], context: int) -> list[float]:

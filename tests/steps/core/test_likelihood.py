@@ -184,6 +184,14 @@ def test_batches_hold_every_text_once_the_longest_first() -> None:
     assert list(batches(given[::-1], 2)) == found
 
 
+def test_a_batch_ends_where_padding_would_cost_more() -> None:
+    lengths = [100, 99, 98, 97, 96, 60, 50, 50, 50, 20]
+    given = [Encoded(name=f"t{k}", tokens=tuple(range(length)), num_bytes=1) for k, length in enumerate(lengths)]
+    found = [[len(text.tokens) for text in batch] for batch in batches(given, 16)]
+    assert found == [[100, 99, 98, 97, 96], [60, 50, 50, 50], [20]]
+    assert list(batches(given[5:], 16)) == list(batches(given, 16))[1:], "what is done changes no other batch"
+
+
 def test_the_continuation_takes_the_likeliest_token_every_time(folder: Path) -> None:
     network, tokenizer = load_model(folder), load_tokenizer(folder)
     ids = tokenizer("The dog", add_special_tokens=False)["input_ids"]

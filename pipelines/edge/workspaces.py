@@ -18,6 +18,7 @@ FILES = (
 IGNORED = """.perennial/
 /data/*/
 !/data/contracts/
+!/data/suites/
 !/data/landing/
 /data/landing/*/
 /data/*.json

@@ -45,6 +45,7 @@ PARTS = (  # files and folders of a workspace, and patterns
     ".dvc/.gitignore",
     "data/*.*",
     "data/contracts",
+    "data/suites",
     "data/landing",
     "data/pilots/*/*.*",  # what pilots showed and the fits that recipes name, not text or weights of one under way
     "data/state",

@@ -37,7 +37,13 @@ def database(home: Home, *commands: str, name: str = DATABASE) -> None:
 
 
 def test_it_holds_what_cannot_be_made_again_and_nothing_else(home: Home, tmp_path: Path) -> None:
-    kept = ["mine.yaml", ".dvc/config", "data/state/ab/index.jsonl", ".perennial/mlflow/models/m-1/artifacts/MLmodel"]
+    kept = [
+        "data/suites/canaries.jsonl",
+        "mine.yaml",
+        ".dvc/config",
+        "data/state/ab/index.jsonl",
+        ".perennial/mlflow/models/m-1/artifacts/MLmodel",
+    ]
     kept += [".perennial/service/inbox.json", "data/inputs.json", ".perennial/models/hub-a--b/config.json"]
     kept += ["data/pilots/mine-ab/plan.json", "data/pilots/ab/pilot.json"]
     left = [

@@ -12,7 +12,7 @@ from steps.core.documents import Item, read_items
 from steps.core.likelihood import Encoded, encode, first_context
 from steps.core.models import load_model, load_tokenizer
 from steps.core.shards import digest_of, write_lines
-from steps.core.weight_changes import MatrixChange, by_layer, in_all, weight_changes
+from steps.core.weight_changes import MatrixChange, by_layer, farthest, in_all, weight_changes
 from steps.core.word_changes import Apart, Prompt, apart, contrasts, divergence
 from steps.core.workspace import Workspace
 from steps.methods.privacy import masked
@@ -73,6 +73,7 @@ def compare(
         path=workspace.relative(workspace.path),
         whole=in_all(matrices) if matrices else None,
         layers=by_layer(matrices),
+        farthest=farthest(matrices),
         divergence=found,
         contrasts=tuple(said),
     )

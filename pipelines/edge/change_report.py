@@ -64,10 +64,10 @@ def _weights(changes: Changes) -> Iterator[str]:
     if whole.relative is None:
         yield "weights: some are no numbers"
         return
-    within = [layer for layer in changes.layers if layer.layer is not None and layer.relative is not None]
-    most = max(within, key=lambda layer: layer.relative or 0.0, default=None)
-    where = f", most in layer {most.layer} ({_percent(most.relative)})" if most else ""
-    yield f"weights: the update's norm is {_percent(whole.relative)} of the parent's{where}"
+    most = ", ".join(f"`{name}` {_percent(relative)}" for name, relative in changes.farthest.items())
+    yield f"weights: the update's norm is {_percent(whole.relative)} of the parent's" + (
+        f"; farthest: {most}" if most else ""
+    )
     if whole.effective_rank is not None and whole.intruders is not None:
         measured = "" if whole.num_decomposed == whole.num_matrices else f" ({_measured(whole)})"
         yield (

@@ -40,6 +40,9 @@ class Changes(Artifact):
     path: str
     whole: LayerChange | None = Field(None, description="the whole model; none: weights were not compared")
     layers: tuple[LayerChange, ...] = ()
+    farthest: dict[str, float] = Field(
+        default_factory=dict, description="the matrices that moved most -> update norm over the parent's"
+    )
     divergence: dict[str, dict[str, Divergence]] = Field(
         default_factory=dict, description="`base` or `parent` -> task -> KL(candidate || it) on validation text"
     )

@@ -264,6 +264,13 @@ def in_all(changes: Sequence[MatrixChange], layer: int | None = None) -> LayerCh
     )
 
 
+def farthest(changes: Iterable[MatrixChange], number: int = 3) -> dict[str, float]:
+    """The matrices that moved most for their size, the first of them first."""
+    moved = [(change.relative or 0.0, change.name) for change in changes if len(change.shape) == 2]
+    ordered = sorted(moved, key=lambda each: (-each[0], each[1]))[:number]
+    return {name.removesuffix(".weight"): relative for relative, name in ordered if relative}
+
+
 def _together(norms: Iterable[float | None]) -> float | None:
     found = list(norms)
     known = [norm for norm in found if norm is not None]

@@ -66,6 +66,7 @@ def test_weights_and_words_are_compared(
     assert found.layers[1].effective_rank == pytest.approx(1.0, abs=0.01)
     assert found.whole is not None
     assert found.whole.norm == found.layers[1].norm
+    assert list(found.farthest) == ["model.layers.1.mlp.down_proj"]
     assert {against: sorted(tasks) for against, tasks in found.divergence.items()} == {
         "base": ["docs", "general"],
         "parent": ["docs", "general"],

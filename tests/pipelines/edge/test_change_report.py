@@ -18,6 +18,7 @@ FULL = Changes(
     path="data/compare",
     whole=layer(None, 0.0123),
     layers=(layer(0, 0.01), layer(1, 0.05), layer(None, 0.9)),
+    farthest={"layers.1.v_proj": 0.08, "layers.0.q_proj": 0.02},
     divergence={"base": {"general": kl(0.21)}, "parent": {"general": kl(0.034, None)}},
     contrasts=(Contrast(task="docs", text="The list →  is a\nmutable | sequence", gap_nats=1.234),),
 )
@@ -26,7 +27,9 @@ FULL = Changes(
 def test_the_page_tells_weights_words_and_texts() -> None:
     text = changes_report(FULL)
     assert text.startswith("\n### What changed in the model\n")
-    assert "the update's norm is 1.2 % of the parent's, most in layer 1 (5 %)" in text
+    assert (
+        "the update's norm is 1.2 % of the parent's; farthest: `layers.1.v_proj` 8 %, `layers.0.q_proj` 2 %\n" in text
+    )
     assert "about 12 directions (effective rank, mean); 2 intruder dimensions\n" in text
     assert "KL from the base in nats per token: general 0.210 ± 0.010" in text
     assert "KL from its parent in nats per token: general 0.034\n" in text

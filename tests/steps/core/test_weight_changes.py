@@ -13,6 +13,7 @@ from steps.core.weight_changes import (
     by_layer,
     decomposed,
     effective_rank,
+    farthest,
     in_all,
     left_vectors,
     num_intruders,
@@ -219,6 +220,15 @@ def test_a_small_budget_takes_whole_layers_evenly_and_none_takes_nothing() -> No
 )
 def test_a_tensor_is_placed_by_its_name(name: str, place: tuple[int | None, str]) -> None:
     assert place_of(name) == place
+
+
+def test_the_matrices_that_moved_most_for_their_size_are_named() -> None:
+    moved = [
+        MatrixChange(name=f"{name}.weight", layer=0, kind=name, shape=shape, norm=norm, parent_norm=10.0)
+        for name, shape, norm in [("a", (2, 2), 1.0), ("b", (2, 2), 3.0), ("norm", (2,), 9.0), ("c", (2, 2), 0.0)]
+    ]
+    assert farthest(moved) == {"b": 0.3, "a": 0.1}
+    assert list(farthest(moved, 1)) == ["b"]
 
 
 def test_what_stood_at_zero_has_no_relative_change() -> None:

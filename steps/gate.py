@@ -10,6 +10,7 @@ from pydantic import Field
 from steps.core.artifacts import Comparison, GateItems, History, MatrixRow, Report, Score, Verdict
 from steps.core.asks import Asks
 from steps.core.comparisons import Answer, Asked, decide, judge
+from steps.core.item_budget import told
 from steps.core.matrix import transfer, uses
 from steps.core.rules import Rules
 from steps.core.shards import digest_of, write_lines
@@ -115,10 +116,10 @@ def _gaps(config: GateConfig, report: Report, items: GateItems, found: Sequence[
     for name in config.margins:
         if not any(fnmatchcase(each, name) for each in names):
             yield f"gate.margins: {name} is no task, suite or group that was judged"
-    for task, number in sorted(report.sampled.items()):
-        parts = (report.anchor, report.recent, {} if task in items.pooled else report.fresh)
-        drawn = sum(part[task].num_items for part in parts if task in part)
-        yield f"{task}: judged by a sample, {drawn:,} of its {number:,} items (evaluate.budget_tokens)"
+    if report.sampled:  # tasks that have no fresh set
+        parts = (report.anchor, report.recent)
+        asked = {task: sum(part[task].num_items for part in parts if task in part) for task in report.sampled}
+        yield told(report.sampled, asked)
 
 
 def _rows(report: Report, baseline: Report, history: History, items: GateItems) -> list[MatrixRow]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from steps.core.documents import Item
 from steps.core.shards import digest_of
 
+FEW_TASKS = 5  # are told one by one
 Sizes = Callable[[Sequence[Item]], Sequence[int]]
 
 
@@ -47,15 +48,12 @@ def drawn(task: str, items: Sequence[Item], seed: int) -> list[Item]:
     return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 
 
-def told(sampled: Mapping[str, int], asked: Mapping[str, int]) -> list[str]:
-    """What a verdict says of a sample; `sampled`: items of each sampled task, `asked`: those that were asked."""
-    if not sampled:
-        return []
-    number = sum(asked.get(task, 0) for task in sampled)
-    none = sorted(task for task in sampled if not asked.get(task))
-    words = (
-        f"judged by a sample within evaluate.budget_tokens: {number:,} of {sum(sampled.values()):,} items of "
-        f"{len(sampled):,} task{'s' * (len(sampled) > 1)} without new data"
-    )
-    unpaid = f"no item of {', '.join(none[:5])} was affordable; raise evaluate.budget_tokens"
-    return [words, unpaid] if none else [words]
+def told(sampled: Mapping[str, int], asked: Mapping[str, int]) -> str:
+    """What a verdict says of a sample; `sampled`: items of each sampled task, `asked`: how many were asked."""
+    shown = [f"{task} by {asked.get(task, 0):,} of {number:,} items" for task, number in sorted(sampled.items())]
+    if len(shown) > FEW_TASKS:
+        number = sum(asked.get(task, 0) for task in sampled)
+        shown = [f"{len(sampled):,} tasks without new data by {number:,} of {sum(sampled.values()):,} items"]
+    none = [task for task in sorted(sampled) if not asked.get(task)][:FEW_TASKS]
+    unpaid = f"; nothing of {', '.join(none)} was affordable: raise it" if none else ""
+    return f"judged by a sample within evaluate.budget_tokens: {', '.join(shown)}{unpaid}"

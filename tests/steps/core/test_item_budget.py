@@ -100,8 +100,10 @@ def test_the_cost_stays_flat_over_two_hundred_tasks_and_refreshes(tmp_path: Path
 
 
 def test_a_verdict_is_told_of_the_sample_and_of_what_it_left_out() -> None:
-    assert told({}, {}) == []
-    assert told({"law": 100, "code": 60}, {"law": 7, "code": 5}) == [
-        "judged by a sample within evaluate.budget_tokens: 12 of 160 items of 2 tasks without new data"
-    ]
-    assert told({"law": 100}, {})[1] == "no item of law was affordable; raise evaluate.budget_tokens"
+    start = "judged by a sample within evaluate.budget_tokens: "
+    assert (
+        told({"law": 100, "code": 60}, {"law": 7, "code": 5}) == f"{start}code by 5 of 60 items, law by 7 of 100 items"
+    )
+    assert told({"law": 100}, {}) == f"{start}law by 0 of 100 items; nothing of law was affordable: raise it"
+    many = {f"task-{k:03}": 10 for k in range(200)}
+    assert told(many, dict.fromkeys(many, 3)) == f"{start}200 tasks without new data by 600 of 2,000 items"

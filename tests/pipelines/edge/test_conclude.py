@@ -39,6 +39,19 @@ def test_a_version_that_does_not_load_back_as_evaluated_fails_the_refresh(
     assert home.ledger() == []
 
 
+def test_a_recipe_may_want_a_person_and_every_judgement_of_the_items_is_counted(tmp_path: Path) -> None:
+    home = workspace(tmp_path, documents=60)
+    first = run(home, tiny(gate=LENIENT | {"approval": True}))
+    assert (first.kind, first.reasons[0]) == ("undecided", "awaiting approval: `perennial promote 1` accepts it")
+    assert {use.most for use in first.uses.values()} == {1}
+    assert Registry(home).champion() is None
+    second = run(home, tiny(gate=LENIENT))
+    assert second.kind == "accepted"
+    assert {use.most for use in second.uses.values()} == {2}, "the same items, judged by a second time"
+    rows_of_it = Registry(home).version(str(second.version)).history.rows
+    assert [row.verdicts for row in rows_of_it[1:]] == [2]
+
+
 def test_a_promotion_cut_off_from_its_line_in_the_ledger_gets_it_at_the_next_start(tmp_path: Path) -> None:
     home = workspace(tmp_path, documents=60)
     outcome = run(home)

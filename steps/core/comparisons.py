@@ -32,10 +32,14 @@ class Demands(NamedTuple):
     level: float
     min_items: int
     min_documents: int
+    min_questions: int = 30  # of a suite, instead of items and documents
 
     def unmet(self, asked: "Asked") -> str:
         """Why a task cannot be judged; empty when it can."""
         change, floor = asked.change, asked.floor
+        if asked.scope == "suite":
+            few = change.num_documents < self.min_questions
+            return f"too few questions: wanted {self.min_questions:,}, found {change.num_documents:,}" if few else ""
         items, documents = (max(2, round(least / floor**2)) for least in (self.min_items, self.min_documents))
         if change.num_items < items:
             return f"too few items: wanted {items:,}, found {change.num_items:,}"

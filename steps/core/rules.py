@@ -30,12 +30,15 @@ class Rules(Frozen):
     )
     min_items: int = Field(100, ge=2, description="items of a task, under which it is undecided")
     min_documents: int = Field(30, ge=2, description="documents of a task, under which it is undecided")
+    min_questions: int = Field(
+        30, ge=2, description="questions of a suite, under which it is undecided; several on one document are one"
+    )
     bootstrap: int = Field(2000, ge=0, description="resamples of the documents beside the t test; 0: the t test alone")
 
     @property
     def demands(self) -> Demands:
         """What a task must bring."""
-        return Demands(self.level, self.min_items, self.min_documents)
+        return Demands(self.level, self.min_items, self.min_documents, self.min_questions)
 
     def allowed(self, name: str, scope: Scope, mean: float) -> float:
         """What a task, group or suite may lose in one refresh, where the other model's mean is this.

@@ -187,6 +187,15 @@ def test_a_floor_of_three_margins_wants_a_ninth_of_the_items() -> None:
     assert found[1].reason.endswith("too few items: wanted 10, found 9")
 
 
+def test_a_suite_is_judged_by_its_questions_fewer_than_the_items_of_a_task() -> None:
+    demands = Demands(level=0.05, min_items=100, min_documents=100, min_questions=40)
+    enough, few = known(30.0, 5.0, 40, 40), known(30.0, 5.0, 39, 39)
+    asked = [Asked("manners", "base", change, 5.0, scope="suite") for change in (enough, few)]
+    fails, open_ = judge(asked, [], demands)
+    assert fails.outcome == "fail"  # (30 - 5) / 5 = 5 standard errors above the margin
+    assert (open_.outcome, open_.reason.endswith("too few questions: wanted 40, found 39")) == ("undecided", True)
+
+
 def ask(path: Path, *rows: tuple[str, str, float]) -> Path:
     write_lines(path, ({"suite": suite, "id": item, "document": item, "score": score} for suite, item, score in rows))
     return path

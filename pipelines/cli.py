@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import deleting, judging, line, making, planning, scoring, serving, versions
+from pipelines.commands import comparing, deleting, judging, line, making, planning, scoring, serving, versions
 from pipelines.commands.common import BROKE, err, state
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         line.rollback,
         line.reproduce,
     ),
-    "Versions": (scoring.evaluate, versions.diff, versions.export),
+    "Versions": (scoring.evaluate, versions.diff, comparing.compare, versions.export),
     "Batches": (line.hold, line.release, line.discard, deleting.forget),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
     "Keep": (serving.backup, serving.restore),

@@ -31,7 +31,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         line.rollback,
         line.reproduce,
     ),
-    "Versions": (scoring.evaluate, versions.diff, comparing.compare, versions.export),
+    "Versions": (scoring.evaluate, versions.diff, comparing.compare, versions.export, versions.push),
     "Batches": (line.hold, line.release, line.discard, deleting.forget),
     "Stay up": (serving.up, serving.down, serving.logs, serving.stop, serving.pause, serving.resume, serving.ui),
     "Keep": (serving.backup, serving.restore),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pipelines.edge.differences import Difference
     from pipelines.edge.export import Exported
+    from pipelines.edge.push import Pushed
 
 Number = Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, for instance 3, or `champion`.")]
 
@@ -138,3 +139,35 @@ def _exported(found: "Exported") -> "RenderableType":
     for name, size in found.files.items():
         table.add_row(name, f"{size:,}")
     return Group(table, f"digest {found.digest[:16]}, that of the registered version")
+
+
+def push(
+    version: Number,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="`hf:OWNER/NAME`, or an address of fsspec's.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; reach nobody.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository of the hub public.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a version to the Hugging Face hub or to an object store: what `perennial export` writes.
+
+    For instance `perennial push champion hf:me/my-model`, or `perennial push 3 s3://models/mine/3`.
+
+    Credentials come from the environment alone: HF_TOKEN; for stores what their driver reads, such as
+    AWS_ACCESS_KEY_ID. A new repository is private. Every file is compared with what was sent. On the hub it all comes
+    in one commit; elsewhere `perennial.json` comes last: without it the folder is not whole.
+    """
+    from pipelines.edge.push import push as send
+    from pipelines.edge.registry import Registry
+
+    registry = Registry(open_home())
+    found = send(registry, registry.named(version), address, dry_run=dry_run, public=public)
+    show(found.model_dump(), lambda: _pushed(found), as_json=as_json)
+
+
+def _pushed(found: "Pushed") -> "RenderableType":
+    from rich.console import Group
+
+    table = _table(f"version {found.manifest.version} to {found.address}", "file", "bytes")
+    for name, sent in found.manifest.files.items():
+        table.add_row(name, f"{sent.bytes:,}")
+    return Group(table, found.done)

@@ -10,7 +10,14 @@ from tests.facts import known
 from tests.pipelines.edge.forget.lines import line
 
 
-@pytest.mark.parametrize(("verb", "example"), [("export", "vllm serve DIR"), ("diff", "perennial diff base champion")])
+EXAMPLES = [
+    ("export", "vllm serve DIR"),
+    ("diff", "perennial diff base champion"),
+    ("push", "perennial push 3 s3://models/mine/3"),
+]
+
+
+@pytest.mark.parametrize(("verb", "example"), EXAMPLES)
 def test_a_verb_explains_itself_by_example(verb: str, example: str) -> None:
     code, text = call(verb, "--help")
     assert code == 0

@@ -1,9 +1,11 @@
 """Evaluate with suites: what they add to a report, and what of a recipe decides it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.recipe import RECIPES, Recipe, load_recipe
 from steps.core.artifacts import GateItems, Model
@@ -11,6 +13,10 @@ from steps.core.models import describe_model
 from steps.core.shards import read_lines
 from steps.core.workspace import Workspace
 from steps.evaluate import EvaluateConfig, evaluate
+from steps.methods.suite._tasks import read_task
+from steps.methods.suite.canaries import Canary
+from steps.methods.suite.facts import Fact
+from steps.methods.suite.instructions import Instruction
 from tests.steps.methods.suite.examinees import chat_model, write_rows
 from tests.tiny_models import parent_model, tiny_workspace
 
@@ -78,3 +84,26 @@ def test_what_a_suite_reads_is_part_of_what_a_run_is(workspace: Workspace) -> No
     after = recipe.resolved("cpu", workspace.root).evaluate
     assert before.model_dump() != after.model_dump()
     assert recipe.evaluate.suites[0].model_dump()["digest"] is None
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_the_recipe_of_the_documentation_is_one() -> None:
+    example = yaml.safe_load(re.findall(r"```yaml\n(evaluate:.*?)```", PAGE, flags=re.DOTALL)[0])
+    found = EvaluateConfig.model_validate(example["evaluate"])
+    assert [suite.title for suite in found.suites] == ["instructions", "canaries", "facts", "harness"]
+
+
+def test_the_questions_of_the_documentation_are_some() -> None:
+    kinds = [Canary, Instruction, Fact]  # in the order of the page
+    blocks = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    for kind, block in zip(kinds, blocks, strict=True):
+        assert [kind.model_validate_json(line) for line in block.splitlines()]
+
+
+def test_the_task_of_the_documentation_is_one(tmp_path: Path) -> None:
+    [example] = re.findall(r"```yaml\n# data/suites/arc-easy.yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    (tmp_path / "arc-easy.yaml").write_text(example, encoding="utf-8")
+    write_rows(tmp_path / "arc-easy.jsonl", [{"prompt": "?", "choices": ["a", "b"], "answer": 1}])
+    assert read_task(tmp_path, "arc-easy.yaml", "suite harness").config["output_type"] == "multiple_choice"

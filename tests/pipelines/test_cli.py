@@ -8,7 +8,7 @@ import pytest
 from tests.command_line import call
 
 VERBS = ["init", "validate", "refresh", "land", "hold", "release", "discard", "status", "step", "methods", "schema"]
-VERBS += ["promote", "rollback", "reproduce", "ui", "doctor", "diff", "export", "evaluate"]
+VERBS += ["promote", "rollback", "reproduce", "ui", "doctor", "diff", "export", "push", "evaluate"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.edge.facts import read_facts
+from pipelines.edge.logbook import log_card
+from pipelines.edge.registry import Registry
 from pipelines.edge.steps import run_step
 from tests.builders import contents
 from tests.workspaces import run, workspace
@@ -62,3 +65,22 @@ def test_the_run_shows_what_contracts_found_and_what_clean_did(tmp_path: Path) -
     assert len(links) == 3, "the contract of each task; there is nothing to compare a batch with"
     for link in links:
         assert link in {file.path for file in client.list_artifacts(outcome.run_id, link.rpartition("/")[0])}
+
+    registry = Registry(home)
+    text = registry.read_file("1", "README.md")
+    assert text is not None
+    assert text == load_text(f"{client.get_run(outcome.run_id).info.artifact_uri}/README.md")
+    assert "**Accepted.**" in text
+    counted = read_facts(registry, "1").sources
+    assert counted is not None
+    assert counted.whole
+    assert {task: list(found) for task, found in counted.new.items()} == {
+        "statements": ["PSF-2.0"],
+        "types": ["PSF-2.0"],
+    }
+    assert list(counted.line_replayed) == ["general"]
+    described = registry.client.get_model_version(registry.name, "1").description
+    assert described.startswith("**Version 1 accepted**")
+    assert f"# {registry.name}, version 1" in described
+    log_card(registry, "1")
+    assert registry.client.get_model_version(registry.name, "1").description == described, "written once more, the same"

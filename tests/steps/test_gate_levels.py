@@ -6,9 +6,11 @@ above it. Neither may happen more often than the level says, but for three binom
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from steps.core.comparisons import Answer
+from steps.core.statistics import group_change
 from tests.steps import simulated_gates as gates
 from tests.steps.simulated_gates import BUDGET, LEVEL, MARGIN, Pool, decision, drift, most, pools, rate
 
@@ -77,6 +79,20 @@ def test_a_gain_that_is_none_is_seldom_taken_for_one(number: int, draws: int) ->
     found = verdicts(shifts, dict.fromkeys(TASKS[:3], 0.0), number, draws)
     assert rate(found, "pass") <= most(LEVEL, number)
     assert rate(found, "fail") <= most(LEVEL, number)
+
+
+@pytest.mark.parametrize(("number", "draws"), SIZES)
+@pytest.mark.usefixtures("changes")
+def test_a_group_at_its_margin_seldom_passes_and_one_that_is_unchanged_does(number: int, draws: int) -> None:
+    """Twenty-four tasks of 12 documents each: alone none of them could be judged at the margin."""
+
+    def passes(shift: float, seed: int) -> bool:
+        chance = np.random.default_rng(seed)
+        tasks = [gates.resampled(gates.pools()[TASKS[k % 4]], 12, shift, chance) for k in range(24)]
+        return group_change(tasks, draws, seed).p_below(MARGIN) < LEVEL
+
+    assert sum(passes(MARGIN, seed) for seed in range(number)) / number <= most(LEVEL, number)
+    assert sum(passes(0.0, seed) for seed in range(number)) / number > 0.99
 
 
 @pytest.mark.parametrize(("number", "draws"), SIZES)

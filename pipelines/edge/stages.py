@@ -12,7 +12,7 @@ STAGES = (
 )
 REPAIR = "repair"  # the part of the score after gate that makes merge, evaluate and gate a second time
 KEEPS = {"evaluate"}  # its folder belongs to one model and is a cache by item
-ON_DEVICE = {"train", "evaluate", "compare"}  # what takes long, and what a device hour is counted in
+ON_DEVICE = {"train", "merge", "evaluate", "compare"}  # what takes long, and what a device hour is counted in
 
 
 def key_of(stage: str, folder: Path) -> str:

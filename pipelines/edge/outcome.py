@@ -48,7 +48,7 @@ class Outcome(Frozen):
     run_id: str = ""
     seconds: float = 0.0
     device_seconds: float = Field(
-        0.0, description="spent in train, evaluate and compare, in this attempt's last process"
+        0.0, description="spent in train, merge, evaluate and compare, in this attempt's last process"
     )
     tokens: int = Field(0, description="loss tokens trained on")
     trained: tuple[str, ...] = Field((), description="the tasks that the version was trained on")

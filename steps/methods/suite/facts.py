@@ -35,12 +35,12 @@ class Wording(NamedTuple):
 
 
 class Facts(Filed, Spoken):
-    """Knowledge of a fact file, by likelihood and by generation, trained wordings and rewordings each by themselves.
+    """Facts that are new or were updated, by likelihood and by generation, in trained wordings and in others.
 
     Rule:       likelihood: 1 if the new answer has fewer nats per byte than the old one after the same wording, 1/2 if
                 as many, else 0 (only facts with an old answer); generation: 1 if the greedy answer says the new one
-    Shapes:     a fact with R rewordings -> 1 row of `trained/…` and R of `reworded/…`, each by likelihood and by
-                generation; all rows of a fact are one document
+    Shapes:     a fact with R rewordings -> 1 row of `<kind>/trained/…` and R of `<kind>/reworded/…`, each by likelihood
+                and by generation; kind: `new`, or `updated` where there is an old answer; a fact is one document
     Units:      nats per UTF-8 byte of the answer
     Differs:    the paper asks by generation alone, and has its answers judged by a model; here the new answer must
                 occur in what was said, case, punctuation and articles aside
@@ -67,7 +67,10 @@ class Facts(Filed, Spoken):
             ways += [("reworded", f"{fact.id}/{number}", text) for number, text in enumerate(fact.reworded, 1)]
             for part, name, text in ways:
                 hows = ("likelihood", "generation") if fact.old else ("generation",)
-                found += [Question(f"{self.title}/{part}/{how}", name, fact.id, Wording(fact, text)) for how in hows]
+                kind = "updated" if fact.old else "new"
+                found += [
+                    Question(f"{self.title}/{kind}/{part}/{how}", name, fact.id, Wording(fact, text)) for how in hows
+                ]
         return self.drawn(distinct(found, f"suite {self.title}: {self.file}"))
 
     def ask(self, examinee: Examinee, questions: Sequence[Question]) -> Iterator[list[Answered]]:

@@ -31,18 +31,18 @@ def test_each_wording_is_asked_both_ways_and_a_new_fact_by_generation_alone(root
         {"Dana Reed": 9.0, "Jo Poe": 12.0},  # 1 against 2 nats per byte
     )
     assert scores(root, parrot) == {
-        ("facts/trained/likelihood", "head"): 1.0,
-        ("facts/trained/generation", "head"): 1.0,
-        ("facts/reworded/likelihood", "head/1"): 1.0,
-        ("facts/reworded/generation", "head/1"): 0.0,
-        ("facts/trained/generation", "river"): 1.0,
+        ("facts/updated/trained/likelihood", "head"): 1.0,
+        ("facts/updated/trained/generation", "head"): 1.0,
+        ("facts/updated/reworded/likelihood", "head/1"): 1.0,
+        ("facts/updated/reworded/generation", "head/1"): 0.0,
+        ("facts/new/trained/generation", "river"): 1.0,
     }
 
 
 @pytest.mark.parametrize(("old", "score"), [(6.0, 0.5), (5.9, 0.0), (6.1, 1.0)])
 def test_answers_are_weighed_by_the_byte(root: Path, old: float, score: float) -> None:
     found = scores(root, Parrot({}, {"Dana Reed": 9.0, "Jo Poe": old}))  # 9 bytes, 6 bytes
-    assert found["facts/trained/likelihood", "head"] == score
+    assert found["facts/updated/trained/likelihood", "head"] == score
 
 
 def test_the_wordings_of_a_fact_are_one_document(root: Path) -> None:

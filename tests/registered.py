@@ -26,7 +26,9 @@ def registered(folder: Path) -> Registry:
     network.save_pretrained(made, max_shard_size="100KB")
     (made / "chat_template.jinja").write_text(TEMPLATE)
     config = json.loads((made / "config.json").read_text())
-    (made / "config.json").write_text(json.dumps({**config, "_name_or_path": "/home/me/model"}))
+    (made / "config.json").write_text(
+        json.dumps({**config, "_name_or_path": "/home/me/model", "_model_name_or_path": "smol"})
+    )
     (made / "notes.txt").write_text("mine")
     (made / "README.md").write_text("the card of the base")
     kept = tiny_model(home.root / "data/state/plateau").parent

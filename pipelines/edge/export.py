@@ -38,7 +38,7 @@ BESIDE = (  # what may stand beside the weights, by who reads it; each is writte
     "LICENSE.md",
     "NOTICE",
 )
-MADE_HERE = ("_name_or_path", "_model_name_or_path")  # of config.json: where it lay on the machine that made it
+MADE_HERE = ("_name_or_path",)  # of config.json: where it lay on the machine that made it; no part of the digest
 Copy = Callable[[Path, Path], object]
 
 

@@ -22,6 +22,9 @@ EXACT_NATS = 1e-4  # per token, in float32, where another kernel rounds otherwis
 ROUGH_NATS = 0.05  # in bfloat16, whose batches differ as much among themselves
 
 
+Reading = tuple[list[int], list[int]]  # tokens of a text, and 1 where one counts; never the first
+
+
 class Tree(NamedTuple):
     """One row of T tokens: texts by their places in the list that they came from, and the path of each in the row."""
 
@@ -64,8 +67,15 @@ def _shared(before: Sequence[int], ids: Sequence[int]) -> int:
     return next((place for place in range(most) if before[place] != ids[place]), most)
 
 
-def tree_losses(network: "PreTrainedModel", rows: Sequence[tuple[list[int], list[int]]], tree: Tree) -> list[float]:
-    """The summed loss in nats of each of the tree's texts; `rows`: what the model reads of every text, what counts."""
+class Answer(NamedTuple):
+    """What a network makes of a text: its loss, summed over what counts, and whether it would have said just that."""
+
+    nats: float
+    greedy: bool
+
+
+def tree_answers(network: "PreTrainedModel", rows: Sequence[Reading], tree: Tree) -> list[Answer]:
+    """The answer on each of the tree's texts; `rows`: what the network reads of every text, and 1 where that counts."""
     import torch
 
     size, device = len(tree.ids), network.device
@@ -92,9 +102,25 @@ def tree_losses(network: "PreTrainedModel", rows: Sequence[tuple[list[int], list
         )
         logits_PV = output.logits[0].float()
         loss_N = torch.logsumexp(logits_PV, dim=-1)[which_N] - logits_PV[which_N, wanted_N]
+        other_N = (logits_PV.argmax(dim=-1)[which_N] != wanted_N).double()
     capped_N = loss_N.double().nan_to_num(nan=MAX_NATS, posinf=MAX_NATS).clamp(0.0, MAX_NATS)
-    sums_B = torch.zeros(len(tree.texts), dtype=torch.float64, device=device).index_add_(0, text_N, capped_N)
-    return [float(value) for value in sums_B.cpu()]
+    nats_B, others_B = (
+        torch.zeros(len(tree.texts), dtype=torch.float64, device=device).index_add_(0, text_N, each_N).tolist()
+        for each_N in (capped_N, other_N)
+    )
+    return [Answer(nats, others == 0) for nats, others in zip(nats_B, others_B, strict=True)]
+
+
+def tree_losses(network: "PreTrainedModel", rows: Sequence[Reading], tree: Tree) -> list[float]:
+    """The loss in nats of each of the tree's texts, summed over what counts."""
+    return [answer.nats for answer in tree_answers(network, rows, tree)]
+
+
+def answers(network: "PreTrainedModel", rows: Sequence[Reading]) -> Iterator[tuple[int, Answer]]:
+    """The place of every text, and the answer on it, row by row."""
+    width = ROW_TOKENS.get(network.device.type, WIDE_ROW_TOKENS)
+    for tree in trees([ids for ids, _ in rows], width):
+        yield from zip(tree.texts, tree_answers(network, rows, tree), strict=True)
 
 
 def reads_trees(network: "PreTrainedModel") -> bool:

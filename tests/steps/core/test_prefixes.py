@@ -12,6 +12,7 @@ from transformers import MistralForCausalLM as Mistral
 
 from steps.core.likelihood import MAX_NATS, Encoded, summed_losses
 from steps.core.models import load_model
+from steps.core.prefixes import answers as answers_of
 from steps.core.prefixes import losses_by_part, reads_trees, tree_losses, trees
 from tests.tiny_models import tiny_model
 
@@ -79,6 +80,18 @@ def test_plain_texts_are_read_in_batches_as_ever(network: PreTrainedModel) -> No
     assert [[text.name for text in part] for part, _ in parts] == [["0", "1", "2"], ["p4", "p3"], ["p2", "p1"], ["p0"]]
     for part, nats in parts[1:]:
         assert nats == summed_losses(network, part, 0), "to the bit"
+
+
+def test_a_greedy_answer_is_told_from_others(network: PreTrainedModel) -> None:
+    ids = [5, 6, 7]
+    for _ in range(2):
+        with torch.inference_mode():
+            ids.append(int(network(torch.tensor([ids])).logits[0, -1].argmax()))
+    other = [*ids[:4], (ids[4] + 1) % 40]
+    rows = [([*text], [0, 0, 0, 1, 1]) for text in (other, ids)]
+    found = dict(answers_of(network, rows))
+    assert [found[place].greedy for place in (0, 1)] == [False, True]
+    assert found[1].nats < found[0].nats
 
 
 def test_a_broken_model_is_a_bad_one(tmp_path: Path) -> None:

@@ -1,16 +1,13 @@
 """lm-evaluation-harness as a library: its tasks built and asked, its results read."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
-from steps.core.examinee import BATCH_PROMPTS, Examinee
-from steps.core.prefixes import answers, reads_trees
 from steps.methods.suite._contained import contained
 from steps.methods.suite._tasks import TaskFile, rows_of
 
@@ -68,30 +65,6 @@ def _config(spec: TaskFile, where: str) -> dict[str, Any]:
     left_out = ("dataset_path", "dataset_name", "dataset_kwargs")
     config = {key: value for key, value in spec.config.items() if key not in left_out}
     return config | {"custom_dataset": lambda **_: held}
-
-
-def respondent(examinee: Examinee) -> Any:
-    """The model as the harness asks it."""
-    from lm_eval.models.huggingface import HFLM
-
-    with contained():
-        model = HFLM(pretrained=examinee.network, tokenizer=examinee.tokenizer, batch_size=BATCH_PROMPTS)
-    if reads_trees(examinee.network):
-        model._loglikelihood_tokens = partial(_in_trees, model, model._loglikelihood_tokens)
-    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-        setattr(model, kind, partial(getattr(model, kind), disable_tqdm=True))
-    return model
-
-
-def _in_trees(
-    model: Any, own: Callable[..., Any], requests: Sequence[tuple[Any, list[int], list[int]]], **knobs: Any
-) -> Any:
-    """As the harness's own, but what requests have in common is read once; texts without a prompt are its own."""
-    if any(said is None or len(before) + len(after) > model.max_length for said, before, after in requests):
-        return own(requests, **knobs)
-    rows = [([*before, *after], [0] * len(before) + [1] * len(after)) for _, before, after in requests]
-    found = dict(answers(model.model, rows))
-    return [(-found[place].nats, found[place].greedy) for place in range(len(rows))]
 
 
 def ask(model: Any, name: str, task: Any, rows: Sequence[int], *, chat: bool) -> dict[int, list[Mapping[str, Any]]]:

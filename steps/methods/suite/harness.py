@@ -11,7 +11,8 @@ from steps.core.examinee import BATCH_PROMPTS, Examinee
 from steps.core.method import Cite
 from steps.core.shards import digest_of, digest_of_files
 from steps.methods.suite import Answered, Question, Suite
-from steps.methods.suite._lm_eval import ask, build, digestible, inside, respondent, said, scored
+from steps.methods.suite._lm_eval import ask, build, digestible, inside, said, scored
+from steps.methods.suite._respondent import respondent
 from steps.methods.suite._shared import answered
 from steps.methods.suite._tasks import read_task
 

@@ -10,6 +10,7 @@ from steps.core.artifacts import Frozen, Model, Validation
 from steps.core.differences import Changes, Contrast, Divergence
 from steps.core.documents import Item, read_items
 from steps.core.likelihood import Encoded, encode, first_context
+from steps.core.memory import has_room
 from steps.core.models import load_model, load_tokenizer
 from steps.core.shards import digest_of, write_lines
 from steps.core.weight_changes import MatrixChange, by_layer, farthest, in_all, weight_changes
@@ -116,7 +117,7 @@ def _words(
         return [], {}, []
     context = first_context(tokenizer)
     ours = _load(workspace, config, candidate)
-    theirs = _load(workspace, config, parent)
+    theirs = _load(workspace, config, parent, beside=True)
     said = contrasts(
         ours,
         theirs,
@@ -134,7 +135,7 @@ def _words(
         measured = {"base": from_parent, "parent": from_parent}
     else:
         del theirs
-        theirs = _load(workspace, config, base)
+        theirs = _load(workspace, config, base, beside=True)
         measured = {"base": _apart(workspace, config, ours, theirs, texts, context), "parent": from_parent}
     rows = [
         {"against": against, "task": task, "item": each.name, "nats": each.nats, "tokens": each.tokens}
@@ -150,9 +151,12 @@ def _words(
     return rows, means, shown
 
 
-def _load(workspace: Workspace, config: CompareConfig, model: Model) -> "PreTrainedModel":
+def _load(workspace: Workspace, config: CompareConfig, model: Model, *, beside: bool = False) -> "PreTrainedModel":
+    """A model; beside another one on the processor where the GPU has no room for two: slow is better than broken."""
     dtype = "float32" if config.precision == "auto" else config.precision
-    return load_model(workspace.at(model.path), dtype, workspace.device)
+    num_bytes = model.num_parameters * (2 if dtype == "bfloat16" else 4)
+    device = workspace.device if not beside or has_room(workspace.device, num_bytes) else "cpu"
+    return load_model(workspace.at(model.path), dtype, device)
 
 
 def _items(workspace: Workspace, validation: Validation, task: str) -> list[Item]:

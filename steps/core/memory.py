@@ -14,6 +14,16 @@ def give_back() -> None:
         trim(0)
 
 
+def has_room(device: str, num_bytes: float) -> bool:
+    """Whether a GPU has room for a model of so many bytes, with what computing with it takes; any other device has."""
+    if not device.startswith("cuda"):
+        return True
+    import torch
+
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # freed, and torch's to use again
+    return bool(1.3 * num_bytes < torch.cuda.mem_get_info(device)[0] + kept)
+
+
 def used_mb() -> float:
     """The most memory that tensors took on the GPU that torch has begun to use, else what this process holds, in MB."""
     import torch

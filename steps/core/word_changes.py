@@ -61,7 +61,10 @@ def apart(
         rows = [[context, *text.tokens[:-1]] for text in batch]
         ids_BT = torch.tensor([row + [context] * (width - len(row)) for row in rows], device=candidate.device)
         with torch.no_grad():
-            ours_BTV, theirs_BTV = (model(input_ids=ids_BT, use_cache=False).logits for model in (candidate, other))
+            ours_BTV, theirs_BTV = (
+                model(input_ids=ids_BT.to(model.device), use_cache=False).logits.to(candidate.device)
+                for model in (candidate, other)
+            )
             _refuse_strangers(ours_BTV, theirs_BTV)
             for row, text in enumerate(batch):
                 length = len(text.tokens)
@@ -131,7 +134,9 @@ def contrasts(
         for _ in range(num_tokens):
             logits = []
             for place, model in enumerate((candidate, parent)):
-                output = model(input_ids=ids, past_key_values=memory[place], use_cache=True, logits_to_keep=1)
+                output = model(
+                    input_ids=ids.to(model.device), past_key_values=memory[place], use_cache=True, logits_to_keep=1
+                )
                 memory[place] = output.past_key_values
                 logits.append(output.logits[:, -1].float().log_softmax(dim=-1).double().cpu())
             _refuse_strangers(*logits)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import steps.compare as stage
 from steps.compare import CompareConfig, compare
 from steps.core.artifacts import Model, Validation
 from steps.core.differences import Changes
@@ -151,6 +152,16 @@ def test_without_a_budget_there_are_norms_alone(
     assert (found.layers[1].effective_rank, found.layers[1].intruders) == (None, None)
     assert (found.layers[1].num_matrices, found.layers[1].num_decomposed) == (7, 6), "what did not change is known"
     assert "1 matrices not decomposed; raise compare.decompose_teraflops" in caplog.text
+
+
+def test_where_two_models_have_no_room_the_second_is_read_on_the_processor(
+    workspace: Workspace, parent: Model, candidate: Model, validation: Validation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = compare(workspace, QUICK, parent, candidate, [parent], validation)
+    asked: list[float] = []
+    monkeypatch.setattr(stage, "has_room", lambda device, num_bytes: bool(asked.append(num_bytes)))
+    assert compare(workspace, QUICK, parent, candidate, [parent], validation) == usual
+    assert asked == [4.0 * parent.num_parameters], "float32"
 
 
 def test_items_shorter_than_a_prompt_are_passed_over(workspace: Workspace, parent: Model, candidate: Model) -> None:

@@ -38,7 +38,8 @@ def repair(
             return candidate, report, verdict
         mended = do(merge, recipe.repair, parent.model, trained, holdout.validation)
         front = read_front(do.home.root / mended.path)
-        how = f"{front.say()} (chosen on validation)" if front else f"{recipe.repair.rule.method_name()}, by the recipe"
+        rule = recipe.repair.rule.method_name()
+        how = f"{front.say()} (chosen on validation)" if front else f"{rule} (as the recipe says)"
         if front and not front.within:
             return candidate, report, _with(verdict, [*verdict.reasons, f"not repaired: {front.say()}"])
         if mended.digest == candidate.digest:

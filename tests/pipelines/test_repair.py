@@ -22,17 +22,18 @@ HARSH: dict[str, Any] = {  # it forgets: a rate that is twenty times too high, a
 TOO_FAR = {"rule": {"method": "sweep", "over": "linear", "values": [0.75], "margin_nats": 9.0}}
 NEVER = {"rule": {"method": "sweep", "over": "linear", "values": [0.75], "margin_nats": 1e-6}}
 GOOD = {"rule": {"method": "sweep", "over": "linear", "values": [0.25, 0.5, 1.0], "margin_nats": 0.1}}
+SAME = {"rule": {"method": "linear", "weight": 1.0}}
 Tried = dict[str, Outcome]
 
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Tried]:
-    """One accepted version, then the same batches of one task tried four times; tests that use it only read."""
+    """One accepted version, then the same batches of one task tried five times; tests that use it only read."""
     home = workspace(tmp_path_factory.mktemp("repair"), documents=60)
     assert run(home).kind == "accepted"
     land_rows(home, "types", rows("types", 60, 60))
-    recipes = {"plain": {}, "too far": {"repair": TOO_FAR}, "never": {"repair": NEVER}, "good": {"repair": GOOD}}
-    return home, {name: run(home, tiny(**HARSH, **changes)) for name, changes in recipes.items()}
+    repairs = {"plain": None, "too far": TOO_FAR, "never": NEVER, "same": SAME, "good": GOOD}
+    return home, {name: run(home, tiny(**HARSH, repair=one)) for name, one in repairs.items()}
 
 
 def logged(outcome: Outcome, name: str) -> Any:
@@ -86,6 +87,13 @@ def test_a_sweep_that_finds_nothing_within_the_margin_is_not_judged(tried: tuple
     assert outcome.kind == "rejected"
     told = "not repaired: linear at weight 0.75 harms least, but no value of weight keeps every task within 1e-06"
     assert any(reason.startswith(told) for reason in outcome.reasons)
+    assert "gate/repair" not in logged(outcome, "lineage/stages.json")
+
+
+def test_a_repair_that_makes_the_same_model_is_not_judged_again(tried: tuple[Home, Tried]) -> None:
+    outcome = tried[1]["same"]
+    assert outcome.kind == "rejected"
+    assert "not repaired: linear (as the recipe says) is the same model" in outcome.reasons
     assert "gate/repair" not in logged(outcome, "lineage/stages.json")
 
 

@@ -35,9 +35,16 @@ class Sweep(Merge):
     )
     knob: str = Field("weight", description="which of its coefficients")
     values: tuple[float, ...] = Field(
-        (0.125, 0.25, 0.5, 0.75, 1.0), min_length=1, max_length=20, description="its values; each is one evaluation"
+        (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0),
+        min_length=1,
+        max_length=20,
+        description="its values; each is one evaluation",
     )
-    margin_nats: float = Field(0.05, gt=0, description="nats/token that any task may lose; best that of the gate")
+    margin_nats: float = Field(
+        0.025,
+        gt=0,
+        description="nats/token that any task may lose; half the gate's, which wants a whole interval within",
+    )
     caution: float = Field(1.0, ge=0, description="standard errors added to a task's change before it is compared")
     validation_items: int | None = Field(None, gt=0, description="items per task, the first of them; none: all")
     validation_tokens: int = Field(60, ge=1, description="tokens of each item that count")

@@ -5,7 +5,7 @@ Update norm: ||D|| with D = candidate - parent, Frobenius, and the same over ||p
 Effective rank of D: exp of the entropy of its singular values divided by their sum (Roy and Vetterli, "The effective
 rank: a measure of effective dimensionality", EUSIPCO 2007). 1 for one direction, r for r equally strong ones.
 
-Intruder dimensions (arXiv:2410.21228; `reduce_intruder_dimension` of peft counts them so): of the `top_vectors` first
+Intruder dimensions (arXiv:2410.21228; `reduce_intruder_dimension` of peft counts the same): of the `top_vectors` first
 left singular vectors of the candidate, those whose largest |cosine| to any left singular vector of the parent is below
 epsilon. Only the parent's vectors of nonzero singular values count: what it never wrote to is new to it.
 

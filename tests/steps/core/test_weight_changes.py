@@ -91,6 +91,27 @@ def test_intruders_are_as_two_whole_decompositions_count_them(shape: tuple[int, 
         assert num_intruders(new, parent, top, epsilon) == wanted
 
 
+@pytest.mark.parametrize(("top", "epsilon"), [(10, 0.5), (4, 0.9)])
+def test_peft_counts_the_same_intruders(tmp_path: Path, top: int, epsilon: float) -> None:
+    from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora.intruders import reduce_intruder_dimension
+
+    torch.manual_seed(1)
+    network = load_model(tiny_model(tmp_path / "parent"))
+    targets = ["q_proj", "v_proj", "down_proj", "up_proj"]
+    network = get_peft_model(network, LoraConfig(r=4, lora_alpha=40, target_modules=targets, init_lora_weights=False))
+    layers = {name: layer for name, layer in network.named_modules() if hasattr(layer, "get_delta_weight")}
+    ours = {}
+    for name, layer in layers.items():
+        parent, update = layer.get_base_layer().weight.detach(), layer.get_delta_weight("default").detach()
+        ours[name] = num_intruders((parent + update).double().numpy(), parent.double().numpy(), top, epsilon)
+    said: list[str] = []
+    reduce_intruder_dimension(network, top_k=top, threshold_epsilon=epsilon, logging_sink=said.append)
+    theirs = dict(line.split(": ", 1) for line in said if ": " in line)
+    assert {name: f"Intruders: {number}" if number else "No intruders" for name, number in ours.items()} == theirs
+    assert sum(ours.values()) > 0
+
+
 def test_unchanged_weights_moved_nowhere(tmp_path: Path) -> None:
     found = weight_changes(tiny_model(tmp_path / "a"), tiny_model(tmp_path / "b"))
     assert {change.norm for change in found} == {0.0}

@@ -102,7 +102,11 @@ def rollback(why: Why = "by hand") -> None:
 
 
 def reproduce(version: str, as_json: Json = False) -> None:
-    """Rebuild a version from its lineage, and say whether its weights are the same, bit for bit."""
+    """Rebuild a version from its lineage, and say whether its weights are the same, bit for bit.
+
+    In a clean clone, too: landings and state come from the DVC remote by their hashes (name it with `dvc remote add
+    --default --force NAME ADDRESS`), lineage and the parent's weights from the registry (MLFLOW_TRACKING_URI).
+    """
     from pipelines.edge import operations
 
     home = open_home()

@@ -108,7 +108,16 @@ def _metrics(facts: Facts) -> str:
         (r.task, _number(r.before), _number(r.after), _change(r), f"{r.num_items:,}", _word(r)) for r in outcome.rows
     )
     text = "Loss on held-out text of each task, nats per token; lower is better. Before: the parent.\n\n"
-    return text + table(head, rows)
+    suites = [
+        (each.task, _reference(each.against), _amount(each), f"{each.num_items:,}")
+        for each in outcome.comparisons
+        if each.scope == "suite"
+    ]
+    text += table(head, rows)
+    if suites:
+        told = "Suites of questions, as the gate compared them; a positive change is a loss.\n\n"
+        text += "\n\n" + told + table(("suite", "against", "change [95 % interval]", "questions"), suites)
+    return text
 
 
 def known_losses(facts: Facts) -> list[str]:
@@ -248,7 +257,7 @@ def _ancestors(facts: Facts) -> Iterator[tuple[str, ...]]:
         yield each.version, each.verdict, each.created[:10], each.recipe, f"`{each.weights[:12]}`"
     if len(versions) > SHOWN_ANCESTORS:
         yield f"… {len(versions) - SHOWN_ANCESTORS} more", "", "", "", ""
-    yield base.version or "base", facts.base_licence or NOT_STATED, "", f"`{facts.base}`", ""
+    yield base.version or "base", f"licence: {facts.base_licence or NOT_STATED}", "", f"`{facts.base}`", ""
 
 
 def _number(value: float | None) -> str:

@@ -84,8 +84,10 @@ def test_losses_are_told_against_the_parent_and_against_references() -> None:
 def test_a_loss_on_a_suite_is_told_in_points() -> None:
     suite = {"task": "arc", "scope": "suite", "against": "champion", "unit": "points"}
     lost = WORSE_THAN_BASE.model_copy(update={**suite, "change": 5.0, "low": 1.25, "high": 8.75})
-    told = card.known_losses(facts(outcome=OUTCOME.model_copy(update={"rows": (), "comparisons": (lost,)})))
-    assert told == ["arc: worse than its parent by 5.0 points [1.2, 8.8]"]
+    found = facts(outcome=OUTCOME.model_copy(update={"rows": (), "comparisons": (lost,)}))
+    assert card.known_losses(found) == ["arc: worse than its parent by 5.0 points [1.2, 8.8]"]
+    assert "| arc | its parent | 5.0 points [1.2, 8.8] | 40 |" in card.body(found)
+    assert "Suites" not in card.body(facts())
 
 
 def test_an_interval_around_zero_is_no_loss_and_no_proof_of_none() -> None:
@@ -116,7 +118,7 @@ def test_verdict_and_recipe_and_parents_are_there() -> None:
     assert "**Accepted.** The gate's own word was undecided.\n\n- awaiting approval" in text
     assert "learning_rate: 0.001" in text
     assert "| 1 | accepted | 2026-01-01 | default |" in text
-    assert "| base | apache-2.0 |" in text
+    assert "| base | licence: apache-2.0 |" in text
 
 
 def test_no_text_of_a_document_is_shown() -> None:

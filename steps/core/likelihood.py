@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NATS = 100.0  # per token: float32 has no smaller probability than e^-103, and a broken model's NaN needs a number
 PROMPT_WORDS = 12
-FEW_ITEMS, LEAST_FILLED = 4, 0.85  # measured on one core: four rows are read as fast, token by token, as sixteen
+FEW_ITEMS, LEAST_FILLED = 4, 0.85  # on one core four rows are read nearly as fast, token by token, as sixteen
 MAX_PROMPT = 4096  # tokens before a completion that are read, at most; of a longer prompt the last
 
 

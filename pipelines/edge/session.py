@@ -226,9 +226,7 @@ class Session:
         self._reached = self._reached or wanted
         if made is None:
             if self._only and not wanted and not self._everything:
-                raise ValueError(
-                    f"step {self._only}: {word} comes first and is not made; run `perennial step {word}`"
-                )
+                raise ValueError(f"step {self._only}: {word} comes first and is not made; run `perennial step {word}`")
             made = self._run(step, section, artifacts, folder, fingerprint, code)
         self._note(self._title(stage, folder, artifacts), section, folder, made)
         return made

@@ -20,7 +20,7 @@ from tests.workspaces import NOW, workspace
         ("no-newline-at-the-end.jsonl", b'{"text": "a"}\n{"text": "b"}', (2, 27)),
         ("page.md", b"# One\n\nTwo\n", (1, 11)),
         ("empty.jsonl", b"", (0, 0)),
-        ("packed.jsonl.gz", gzip.compress(b'{"text": "a"}\n'), (1, 14)),
+        ("packed.jsonl.gz", gzip.compress(b'{"text": "a"}\n', mtime=0), (1, 14)),
     ],
 )
 def test_documents_and_bytes_of_a_file(tmp_path: Path, name: str, content: bytes, counted: tuple[int, int]) -> None:

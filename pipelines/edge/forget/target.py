@@ -48,7 +48,7 @@ class Target(Frozen):
             any(isinstance(key, str) and key in self.keys for key in found)
             or any(isinstance(row.get(name), str) and row[name] in self.items for name in ITEMS)
             or (isinstance(row.get("content_hash"), str) and row["content_hash"] in self.contents)
-            or (row.get("batch"), row.get("file"), row.get("line")) in self.lines
+            or _landed_at(row) in self.lines
         )
 
     def text(self, text: str) -> bool:
@@ -160,3 +160,11 @@ def _runs(words: list[str], size: int) -> Iterator[str]:
     for begin in range(len(words) - size + 1):
         run = " ".join(words[begin : begin + size]).encode("utf-8", "surrogatepass")
         yield f"{size}:{hashlib.blake2b(run, digest_size=12).hexdigest()}"
+
+
+def _landed_at(row: dict[str, Any]) -> tuple[str, str, int] | None:
+    """The batch, file and line that a row names, if it names them."""
+    match row:
+        case {"batch": str(batch), "file": str(file), "line": int(line)}:
+            return batch, file, line
+    return None

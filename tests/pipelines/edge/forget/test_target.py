@@ -38,6 +38,10 @@ def test_a_row_about_it_goes_and_the_others_stay(row: dict[str, Any]) -> None:
     assert TARGET.scrubbed("rows.jsonl", jsonl(other)) is None
 
 
+def test_a_row_whose_line_is_no_place_is_another_row() -> None:
+    assert TARGET.row({"batch": "0001-aa", "file": "rows.jsonl", "line": {"laws": {"MIT": 7}}}) is False
+
+
 def test_a_row_about_another_loses_only_what_names_it() -> None:
     rows = jsonl({"key": "b", "of": "a", "task": "a"})
     assert json.loads(TARGET.scrubbed("rows.jsonl", rows) or b"") == {"key": "b", "of": REMOVED, "task": "a"}

@@ -25,7 +25,7 @@ def refresh_report(
 ) -> str:
     """What was trained on, what was gained and lost, why it was promoted or not, what it cost, where to look."""
     made = "the base model" if outcome.parent == "base" else f"version {outcome.parent}"
-    cost = f"{outcome.seconds:,.0f} s, {outcome.device_seconds:,.0f} s of them training and evaluating"
+    cost = f"{outcome.seconds:,.0f} s, {outcome.device_seconds:,.0f} s of them in stages that compute with a model"
     head = f"**{result(outcome).capitalize()}**, made from {made}. Started: {cause}. "
     found = [f"[{name}]({address})" for name, address in links.items() if address]
     parts = [

@@ -45,7 +45,7 @@ test-all: setup  ## all tests: servers, browser, the slow matrix (Debian: apt-ge
 check: setup lint types layers  ## ruff, mypy, import-linter and the fast tests, in CI's order
 	$(PYTEST) -m "not slow and not pipeline"
 
-chaos: setup  ## break a real service in 41 ways, and check that nothing was lost; an hour, resumable (docs/chaos.md)
+chaos: setup  ## break a real service in 42 ways, and check that nothing was lost; an hour, resumable (docs/chaos.md)
 	$(BIN)/python -m benchmarks.chaos
 
 bench-trigger: setup  ## from the arrival of a file to the start of its refresh, in seconds

@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     joint: bool = False
 
 
-def entries() -> list[Entry]:
+def entries(num_steps: int = NUM_STEPS) -> list[Entry]:
     """Every method of the slots params, objective, optimizer and schedule, beside what they are measured against."""
     made = [
         Entry("plain fine-tuning", {}),
@@ -60,7 +60,7 @@ def entries() -> list[Entry]:
     for name, knobs in OBJECTIVES.items():
         made.append(Entry(f"objective: {name}", {"objective": knobs}, REPLAY_SHARE))
     made += [Entry(f"schedule: {name}", {"schedule": knobs}) for name, knobs in SCHEDULES.items()]
-    for name, knobs in OPTIMIZERS.items():
+    for name, knobs in optimizers(num_steps).items():
         made.append(Entry(f"optimizer: {name}", {"optimizer": knobs}, REPLAY_SHARE))
     return made
 
@@ -96,14 +96,17 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "infinite": {"method": "infinite"},
     "infinite, from the release": {"method": "infinite", "start": "released"},
 }
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "ema": {"method": "ema", "slow_weight": 0.95},
-    **{
-        f"meta-replay, {share}": {"method": "meta-replay", "interpolation": share, "interval_steps": 10}
-        for share in (0.1, 0.3, 0.5, 0.8)
-    },
-}
+INTERVALS = 4  # of a task's steps, for `meta-replay`
 ADAPTERS = ("lora", "peft", "orthogonal-lora")
+
+
+def optimizers(num_steps: int) -> dict[str, dict[str, Any]]:
+    """What is done between the gradient and the next step, of training of so many steps on each task."""
+    found: dict[str, dict[str, Any]] = {"ema": {"method": "ema", "slow_weight": 0.95}}
+    for share in (0.1, 0.3, 0.5, 0.8):
+        knobs = {"interpolation": share, "interval_steps": max(1, num_steps // INTERVALS)}
+        found[f"meta-replay, {share}"] = {"method": "meta-replay", **knobs}
+    return found
 
 
 def section(entry: Entry, model: str) -> Any:
@@ -314,7 +317,9 @@ def main() -> None:
     other = f"results-{_slug(options.model)}-{options.steps}-{options.documents}"
     results = options.work / ("results" if plain else other)
     results.mkdir(parents=True, exist_ok=True)
-    wanted = [(seed, entry) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds) for entry in entries()]
+    wanted = [
+        (seed, entry) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds) for entry in entries(options.steps)
+    ]
     wanted = [each for each in wanted if not options.only or each[1].name.startswith(tuple(options.only))]
     files = {(seed, entry.name): results / f"{_slug(entry.name)}-{seed}.json" for seed, entry in wanted}
     if not options.table:

@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="of each task, each of 1,020 loss tokens")
     parser.add_argument("--documents", type=int, default=HELD_OUT_DOCUMENTS, help="held out, of each kind of text")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS)
-    parser.add_argument("--only", nargs="+", default=[], help="names, or beginnings of names, of lines of the table")
+    parser.add_argument("--only", nargs="+", default=[], help="names of lines of the table, or beginnings of names")
     parser.add_argument(
         "--part", default="1/1", help="k/n: every n-th run from the k-th on, to share out over processes"
     )
@@ -320,7 +320,9 @@ def main() -> None:
     wanted = [
         (seed, entry) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds) for entry in entries(options.steps)
     ]
-    wanted = [each for each in wanted if not options.only or each[1].name.startswith(tuple(options.only))]
+    exact = {entry.name for _, entry in wanted} & set(options.only)
+    begun = tuple(set(options.only) - exact)
+    wanted = [each for each in wanted if not options.only or each[1].name in exact or each[1].name.startswith(begun)]
     files = {(seed, entry.name): results / f"{_slug(entry.name)}-{seed}.json" for seed, entry in wanted}
     if not options.table:
         missing = [options.corpora / f"{name}.jsonl.gz" for name in FILES.values()]

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 CACHE = ".perennial/models"
 SMALL = "small.json"  # names the folder of the small model that was built last
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*"]
-HUB_FILES += ["special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template*", "LICENSE*"]
+HUB_FILES += ["special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template*"]
+HUB_FILES += ["LICENSE*", "README.md"]  # what its licence is
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$")
 
 

@@ -7,7 +7,7 @@ again after a crash; whatever comes after it is made good by `settle` at the nex
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,7 @@ def _logged_outcome(registry: Registry, run: str) -> Outcome | None:
 
 
 def clean_up(home: Home, registry: Registry) -> int:
-    """Apply the workspace's retention; returns the bytes freed."""
+    """Apply the workspace's retention to versions and to the scores of models; returns the bytes freed."""
     keep, everything = home.settings.retention, registry.versions()
     champion = registry.champion()
     pinned = {model.digest for model in registry.version(champion).references} if champion else set()
@@ -180,6 +180,18 @@ def clean_up(home: Home, registry: Registry) -> int:
         if safe or version.tags.get("perennial.retired") or version.tags.get("perennial.weights") in pinned:
             continue
         freed += registry.retire(version.number)
+    return freed + (_drop_scores(home, registry, pinned) if champion else 0)
+
+
+def _drop_scores(home: Home, registry: Registry, pinned: Set[str]) -> int:
+    """Remove the scores of models that no refresh will be compared with: they would pile up."""
+    with_weights = (version for version in registry.versions() if not version.tags.get("perennial.retired"))
+    kept = {digest[:16] for digest in (*pinned, *(version.tags["perennial.weights"] for version in with_weights))}
+    freed = 0
+    for folder in (home.root / "data" / "evaluate").glob("*"):
+        if folder.name not in kept:
+            freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            shutil.rmtree(folder)
     return freed
 
 

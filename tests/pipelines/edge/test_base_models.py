@@ -1,10 +1,12 @@
 import logging
+import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
-from pipelines.edge.base_models import resolve_base
+from pipelines.edge.base_models import build_tiny, resolve_base
 from steps.core.models import digest_of_model, load_model, load_tokenizer
 from tests.tiny_models import tiny_model
 
@@ -85,6 +87,32 @@ def test_a_hub_that_cannot_be_reached_is_said_and_nothing_is_cached(
     with pytest.raises(ValueError, match=r"cannot be fetched from .* \(HF_HUB_OFFLINE is set\) .* name a local folder"):
         resolve_base(tmp_path, "some-organisation/some-model")
     assert list((tmp_path / ".perennial/models").iterdir()) == []
+
+
+def test_a_model_of_the_hub_comes_with_its_card_and_without_pickles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    build_tiny(hub)
+    for name in ("README.md", "LICENSE", "pytorch_model.bin", "modeling_own.py"):
+        (hub / name).write_text("---\nlicense: mit\n---\n")
+
+    def fetched(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert (repository, revision) == ("owner/model", "v1")
+        shutil.copytree(hub, tmp_path / "fetched")
+        for path in (tmp_path / "fetched").iterdir():
+            if not any(fnmatchcase(path.name, pattern) for pattern in allow_patterns):
+                path.unlink()
+        return str(tmp_path / "fetched")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    model = resolve_base(tmp_path / "line", "owner/model@v1")
+    names = {path.name for path in (tmp_path / "line" / model.path).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "LICENSE"} <= names
+    assert not {"pytorch_model.bin", "modeling_own.py"} & names
+    monkeypatch.delattr("huggingface_hub.snapshot_download")
+    assert resolve_base(tmp_path / "line", "owner/model@v1") == model, "the second time from the cache"
 
 
 @pytest.mark.slow

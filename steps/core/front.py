@@ -3,13 +3,22 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from steps.core.artifacts import Frozen
+from steps.core.rows import How
 
 FRONT = "front.json"  # beside the folder of the model
+
+
+class Reading(NamedTuple):
+    """How much of the validation items is read, and how."""
+
+    num_items: int | None = None  # of each task, the first of them; none: all
+    num_tokens: int = 60  # of each item that count
+    labelled: How = "auto"  # how labelled items are written
 
 
 class Change(Frozen):

@@ -6,7 +6,7 @@ import numpy as np
 
 from steps.core.artifacts import Validation
 from steps.core.documents import Item, read_items
-from steps.core.front import Change
+from steps.core.front import Change, Reading
 from steps.core.likelihood import batches, encode_items, first_context, summed_losses
 from steps.core.models import load_model, load_tokenizer
 from steps.core.statistics import Clusters
@@ -23,19 +23,18 @@ class Validated:
 
     def __init__(self, workspace: Workspace, parent: Path, validation: Validation) -> None:
         self._workspace, self._parent, self._validation = workspace, parent, validation
-        self._before: dict[tuple[int | None, int], dict[str, float]] = {}
+        self._before: dict[Reading, dict[str, float]] = {}
 
-    def changes(self, model: Path, num_items: int | None, num_tokens: int) -> dict[str, Change]:
-        """Each task's paired change of loss against the parent, nats/token; `num_items` per task, none: all.
+    def changes(self, model: Path, reading: Reading) -> dict[str, Change]:
+        """Each task's paired change of loss against the parent, nats/token.
 
         Raises:
             ValueError: an item has no tokens, or a model cannot be read.
         """
-        items = self._items(num_items)
-        asked = (num_items, num_tokens)
-        if asked not in self._before:
-            self._before[asked] = self._losses(self._parent, items, num_tokens)
-        before, after = self._before[asked], self._losses(model, items, num_tokens)
+        items = self._items(reading.num_items)
+        if reading not in self._before:
+            self._before[reading] = self._losses(self._parent, items, reading)
+        before, after = self._before[reading], self._losses(model, items, reading)
         return {
             task: _change([after[item.id] - before[item.id] for item in own], [item.document for item in own])
             for task, own in items.items()
@@ -48,11 +47,11 @@ class Validated:
         }
         return {task: items for task, items in sorted(found.items()) if items}
 
-    def _losses(self, model: Path, items: dict[str, list[Item]], num_tokens: int) -> dict[str, float]:
+    def _losses(self, model: Path, items: dict[str, list[Item]], reading: Reading) -> dict[str, float]:
         """Loss of each item, nats/token."""
         every = [item for own in items.values() for item in own]
         tokenizer = load_tokenizer(model)
-        texts = encode_items(tokenizer, every, num_tokens)
+        texts = encode_items(tokenizer, every, reading.num_tokens, reading.labelled)
         network, context, found = load_model(model, device=self._workspace.device), first_context(tokenizer), {}
         for batch in batches(texts, BATCH_ITEMS):
             for text, nats in zip(batch, summed_losses(network, batch, context), strict=True):

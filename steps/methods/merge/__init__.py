@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps.core.front import Change
+from steps.core.front import Change, Reading
 from steps.core.method import Method
 
-Look = Callable[[Path, int | None, int], Mapping[str, Change]]  # model, items per task (none: all), tokens of an item
+Look = Callable[[Path, Reading], Mapping[str, Change]]
 
 
-def _unseen(model: Path, num_items: int | None, num_tokens: int) -> Mapping[str, Change]:
+def _unseen(model: Path, reading: Reading) -> Mapping[str, Change]:
     return {}
 
 

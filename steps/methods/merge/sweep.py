@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from steps.core.front import FRONT, Front, Point
+from steps.core.front import FRONT, Front, Point, Reading
 from steps.core.method import Cite, from_recipe
+from steps.core.rows import How
 from steps.core.shards import write_json
 from steps.methods.merge import Merge, Sources
 
@@ -48,6 +49,9 @@ class Sweep(Merge):
     caution: float = Field(1.0, ge=0, description="standard errors added to a task's change before it is compared")
     validation_items: int | None = Field(None, gt=0, description="items per task, the first of them; none: all")
     validation_tokens: int = Field(60, ge=1, description="tokens of each item that count")
+    labelled: How = Field(
+        "auto", description="how labelled items are written; auto: by the chat template where there is one"
+    )
 
     @model_validator(mode="after")
     def _has_the_knob(self) -> "Sweep":
@@ -94,10 +98,11 @@ class Sweep(Merge):
         return folder
 
     def _point(self, sources: Sources, value: float, aside: Path) -> Point:
+        reading = Reading(self.validation_items, self.validation_tokens, self.labelled)
         shutil.rmtree(aside, ignore_errors=True)
         try:
             made = self.rule(value).merge(sources, aside)
-            point = Point(value=value, changes=sources.changes(made, self.validation_items, self.validation_tokens))
+            point = Point(value=value, changes=sources.changes(made, reading))
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         if not set(sources.trained_on) & set(point.changes):

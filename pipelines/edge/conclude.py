@@ -185,11 +185,11 @@ def clean_up(home: Home, registry: Registry) -> int:
 
 def _drop_scores(home: Home, registry: Registry, pinned: Set[str]) -> int:
     """Remove the scores of models that no refresh will be compared with: they would pile up."""
-    with_weights = (version for version in registry.versions() if not version.tags.get("perennial.retired"))
-    kept = {digest[:16] for digest in (*pinned, *(version.tags["perennial.weights"] for version in with_weights))}
+    there = [version.tags for version in registry.versions() if not version.tags.get("perennial.retired")]
+    kept = {digest[:16] for digest in (*pinned, *(tags.get("perennial.weights", "") for tags in there))}
     freed = 0
     for folder in (home.root / "data" / "evaluate").glob("*"):
-        if folder.name not in kept:
+        if folder.is_dir() and folder.name not in kept:
             freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             shutil.rmtree(folder)
     return freed

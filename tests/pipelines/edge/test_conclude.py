@@ -84,7 +84,9 @@ def test_retention_removes_old_weights_and_never_those_that_serve_or_are_pinned(
     scored = {folder.name for folder in (home.root / "data/evaluate").iterdir()}
     weights = [base.digest, *(lines.get(number).tags["perennial.weights"] for number in kept)]
     assert scored == {digest[:16] for digest in weights}, "scores go with the weights"
+    (home.root / "data/evaluate/notes.txt").write_text("of a person")
     assert clean_up(home, lines) == 0, "nothing is left to remove"
+    assert (home.root / "data/evaluate/notes.txt").exists(), "no scores, not ours"
     assert [digest_of_model(home.root / model.path) for model in (base, oldest)] == [base.digest, oldest.digest]
     assert oldest.digest == lines.get("1").tags["perennial.weights"], "a reference is found where it is now"
     with pytest.raises(ValueError, match=r"removed by retention; .*reproduce 2"):

@@ -77,13 +77,37 @@ def rates(shape: Shape, gates: int, draws: int, level: float) -> tuple[float, fl
     return passed, wider, power, failed
 
 
+def suites(gates: int) -> None:
+    """Print how often verdicts over three required suites pass and fail, where the true changes are known."""
+    from tests.steps.simulated_gates import rate
+    from tests.steps.test_suite_levels import MARGIN, SUITES, verdicts
+
+    cases = {
+        **{f"{suite} at its margin, the others 10 points better": {suite: MARGIN} for suite in SUITES},
+        "all at their margins": dict.fromkeys(SUITES, MARGIN),
+        "nothing lost on any": dict.fromkeys(SUITES, 0.0),
+        "all 3 points better": dict.fromkeys(SUITES, -3.0),
+        "one at twice its margin, nothing lost on the others": {**dict.fromkeys(SUITES, 0.0), SUITES[-1]: 2 * MARGIN},
+    }
+    print("| true change | questions a suite | passes | fails |")
+    print(f"|{'---|' * 4}")
+    for name, harm in cases.items():
+        for questions in (150, 600):
+            found = verdicts({suite: harm.get(suite, -10.0) for suite in SUITES}, gates, questions)
+            print(f"| {name} | {questions} | {rate(found, 'pass'):.2f} | {rate(found, 'fail'):.2f} |", flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gates", type=int, default=4000, help="of each shape")
     parser.add_argument("--draws", type=int, default=500, help="resamples of the bootstrap")
     parser.add_argument("--level", type=float, default=0.05)
+    parser.add_argument("--suites", action="store_true", help="answers to suites of questions, at the level 0.05")
     options = parser.parse_args()
+    if options.suites:
+        suites(options.gates)
+        return
     print("| changes | passes at m, t alone | passes at m, judged by the wider | passes unchanged | fails at 2 m |")
     print(f"|{'---|' * 5}")
     for shape in SHAPES:
